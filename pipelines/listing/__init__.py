@@ -110,7 +110,8 @@ def _list_each_once(
     # Each thread has its own counter: a shared one would not be thread-safe.
     counts = [Counter[str]() for _ in patterns]
     sources = [emptiness.tolerate(expand(*source, documents)) for source in zip(patterns, counts, strict=True)]
-    for item in chain(side_by_side(sources), emptiness.tolerate(listed or iter(()))):
+    # The list first: of an image that is named twice, the row with its columns counts.
+    for item in chain(emptiness.tolerate(listed or iter(())), side_by_side(sources)):
         found = True
         if seen is None or seen.add(item.path):
             yield item

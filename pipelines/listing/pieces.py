@@ -61,7 +61,7 @@ class Piece(NamedTuple):
     """A part of what is to be listed. Of several names that are alike, the one in the smallest piece counts.
 
     Attributes:
-      source: number of the pattern that it belongs to; the list comes behind all patterns.
+      source: that it belongs to: 0 is the list, whose rows have columns, and 1 the first pattern.
       position: in its source.
       part: what to list.
     """
@@ -81,7 +81,7 @@ def divide(
     documents: Documents = NO_DOCUMENTS,
     tell: Callable[[str], object] = lambda _: None,
 ) -> Iterator[Piece]:
-    """Divide what patterns and a list name, in order.
+    """Divide what a list and patterns name, in this order.
 
     Args:
       patterns: inputs, after `spread`.
@@ -97,12 +97,12 @@ def divide(
       InterruptedRunError: the run was asked to stop.
     """
     check_encoding()
-    yield from side_by_side(
-        [_number(source, _divide_input(pattern, documents)) for source, pattern in enumerate(patterns)]
-    )
     if input_list:
         # Not ahead of its consumer: packs are large.
-        yield from _number(len(patterns), divide_list(input_list, path_column, passed_over, tell, kept))
+        yield from _number(0, divide_list(input_list, path_column, passed_over, tell, kept))
+    yield from side_by_side(
+        [_number(source, _divide_input(pattern, documents)) for source, pattern in enumerate(patterns, start=1)]
+    )
 
 
 def list_piece(
@@ -170,9 +170,9 @@ def check_found(
       InputError: a member of an archive that is named does not exist.
     """
     emptiness = Emptiness(allow_empty, tell)
-    for source, name in enumerate((*patterns, *([input_list] if input_list else []))):
-        if source not in found:
-            error = nothing_in(name) if source < len(patterns) else nothing_in_list(name)
+    for source, name in enumerate((input_list, *patterns)):
+        if name and source not in found:
+            error = nothing_in(name) if source else nothing_in_list(name)
             if not isinstance(error, EmptyInputError):
                 raise error
             emptiness.add(error)

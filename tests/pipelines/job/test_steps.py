@@ -101,7 +101,7 @@ def test_what_is_passed_over_stays_few_however_many_workers_have_listed(run: Run
     closing = CloseWave(run, Wave(), Inputs(["/a", "/b"]))
 
     with hold_output(run):
-        [accounts] = closing.process(b"", [], counted, [], [], sources=[0])
+        [accounts] = closing.process(b"", [], counted, [], [], sources=[1])
 
     assert len(accounts.passed_over) == 102
     assert accounts.passed_over["inputs without images"] == 1

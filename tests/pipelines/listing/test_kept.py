@@ -130,7 +130,7 @@ def test_values_survive_the_packing_of_a_wave(tmp_path: Path, paths: list[str]) 
     listed = list(list_images([str(tmp_path / "a*")], path, kept=find_kept(path, "path", "site")))
     listed += [item._replace(replaces="failures/x.parquet") for item in listed]
     assert list(PackedNames(listed)) == listed
-    assert [item.kept for item in listed[:2]] == [(), (None,)], "an image that an input names first has no values"
+    assert [item.kept for item in listed[:2]] == [("1",), (None,)], "an image that an input names too has its values"
 
 
 def test_what_is_listed_at_no_name_has_its_values_too(tmp_path: Path) -> None:

@@ -109,8 +109,8 @@ def test_sources_without_images_are_told_or_an_error(tmp_path: Path) -> None:
     inputs = [f"{tmp_path}/a", f"{tmp_path}/b"]
     told: list[str] = []
 
-    assert check_found(inputs, "list.txt", {1}, False, told.append) == 2
-    assert [line.partition(" (")[0] for line in told] == [f"no images in {tmp_path}/a", "list.txt lists no images"]
+    assert check_found(inputs, "list.txt", {2}, False, told.append) == 2
+    assert [line.partition(" (")[0] for line in told] == ["list.txt lists no images", f"no images in {tmp_path}/a"]
     with pytest.raises(EmptyInputError, match="--allow_empty"):
         check_found(inputs, None, set(), False)
     assert check_found(inputs, None, set(), True) == 2

@@ -40,6 +40,17 @@ def test_rows_have_the_values_of_their_image(run: Predict, listed: Path, tmp_pat
     assert [(row["day"], row["site"]) for row in outputs.rows(out, "failures")] == [(None, 9)]
 
 
+@on_both_runners
+def test_an_image_that_an_input_names_too_has_the_values_of_its_row(run: Predict, listed: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.jpg").write_bytes(CHIP)
+    listed.write_text("path,site\nchip.jpg,7\n")
+
+    assert run(input=tmp_path / "*.jpg", input_list=listed, keep_columns="site") == 0
+
+    found = {row["path"].rpartition("/")[2]: row["site"] for row in outputs.rows(tmp_path / "out")}
+    assert found == {"chip.jpg": 7, "other.jpg": None}
+
+
 def test_an_output_takes_one_set_of_columns(
     run: Predict, listed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
