@@ -31,7 +31,7 @@ from pipelines.output.schema import (
     prediction_columns,
 )
 from pipelines.output.staged import holds_rows, look_at
-from pipelines.output.tables import NO_ROWS, OutputError, count_rows, open_table, read_each, table_files
+from pipelines.output.tables import NO_ROWS, OutputError, check_folders, count_rows, open_table, read_each, table_files
 from pipelines.supervision.packages import version
 
 _KNOWN: Mapping[str, Sequence[Column]] = {
@@ -86,20 +86,6 @@ def check_output(run: Run) -> None:
                 f"run {sample.run} staged rows and ended before it committed them: {error.message}",
                 f"{remedy}, choose another --output, or replace them with --overwrite",
             ) from None
-
-
-def check_folders(output: str) -> None:
-    """Verify that all rows of an output are where they are looked for.
-
-    Raises:
-      OutputError: a file is in a folder of its own.
-    """
-    for table in TABLES:
-        for path in storage.list_deeper(storage.join(output, table), ".parquet"):
-            raise OutputError(
-                f"{path} is in a sub-folder, where scenetags does not look for rows",
-                f"move it up into {table}/, or out of the output",
-            )
 
 
 def kind_of_run(run: Run) -> Kind:

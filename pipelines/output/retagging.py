@@ -23,14 +23,14 @@ from pipelines import storage
 from pipelines.inference.rules import NO_RULES, Rules
 from pipelines.inference.tagging import choose_labels
 from pipelines.output.commit import conclude
-from pipelines.output.compatible import check_folders, describe_file
+from pipelines.output.compatible import describe_file
 from pipelines.output.footers import CONTENTS, FOOTER, described_choice
 from pipelines.output.journal import Journal
 from pipelines.output.lock import check_still_held, hold_output
 from pipelines.output.manifest import describe_done
 from pipelines.output.recovery import recover_rows
 from pipelines.output.run import PREDICTIONS, RUNS, OutputRun
-from pipelines.output.tables import FORMAT, OutputError, open_table, read_each
+from pipelines.output.tables import FORMAT, OutputError, check_folders, open_table, read_each
 from pipelines.output.tags import list_tags, mark_tags
 from pipelines.storage import Move
 from pipelines.supervision import interruption

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,7 +17,7 @@ from pipelines.errors import ScenetagsError
 from pipelines.output.arrow import dictionary_columns
 from pipelines.output.footers import CONTENTS
 from pipelines.output.geography import with_extent
-from pipelines.output.run import TABLES
+from pipelines.output.run import RUNS, SHADOW, STAGING, TABLES
 from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, SCENE_COLUMNS
 
 Item = TypeVar("Item")
@@ -50,6 +51,31 @@ def table_files(folder: str) -> Iterator[str]:
     """List the files of all tables in a folder."""
     for table in TABLES:
         yield from storage.list_files(storage.join(folder, table), ".parquet")
+
+
+def holds_tables(folder: str) -> bool:
+    """Return whether a folder is an output, judging by the folders in it."""
+    names = map(posixpath.basename, storage.list_folders(folder))
+    return any(name in (*TABLES, RUNS) or name.startswith((STAGING, SHADOW)) for name in names)
+
+
+def check_folders(output: str) -> None:
+    """Verify that all rows of an output are where they are looked for, and that it is no part of another output.
+
+    Raises:
+      OutputError: a file is in a folder of its own, or the output is in a folder with the rows or manifests of another.
+    """
+    for folder in (output, posixpath.dirname(output)):
+        name, whole = posixpath.basename(folder), posixpath.dirname(folder)
+        ending = ".json" if name == RUNS else ".parquet"
+        if name in (*TABLES, RUNS) and storage.list_files(folder, ending):
+            raise OutputError(f"{output} is inside the output {whole}", f"choose another --output, or {whole} itself")
+    for table in TABLES:
+        for path in storage.list_deeper(storage.join(output, table), ".parquet"):
+            raise OutputError(
+                f"{path} is in a sub-folder, where scenetags does not look for rows",
+                f"move it up into {table}/, or out of the output",
+            )
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pipelines.output.footers import Footer, name_difference, read_footer
 from pipelines.output.journal import staging_folders
 from pipelines.output.run import FAILURES, PREDICTIONS, RUNS
 from pipelines.output.staged import holds_rows
-from pipelines.output.tables import ROWS_PER_GROUP, open_table, read_each
+from pipelines.output.tables import ROWS_PER_GROUP, holds_tables, open_table, read_each
 from pipelines.results.files import (
     Head,
     Manifest,
@@ -226,7 +226,8 @@ def open_output(path: str) -> Output:
         folder = storage.normalize(path)
         if not storage.is_remote(folder) and not os.path.isdir(folder):
             raise NoOutputError(f"no folder at {path}", "give the --output of `scenetags predict`")
-        if os.path.basename(folder) == PREDICTIONS:
+        # An output may have the name of its table.
+        if os.path.basename(folder) == PREDICTIONS and not holds_tables(folder):
             folder = os.path.dirname(folder)
         files = [storage.list_files(storage.join(folder, table), ".parquet") for table in (PREDICTIONS, FAILURES)]
     except storage.UnsupportedStorageError as error:

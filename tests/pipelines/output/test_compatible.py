@@ -181,6 +181,15 @@ def test_failures_in_folders_of_their_own_are_refused_too(run: Run, ours: Path) 
         check_output(run)
 
 
+@pytest.mark.parametrize("inside", ["predictions", "failures", "runs", "predictions/more"])
+def test_an_output_inside_the_tables_of_another_is_refused(run: Run, ours: Path, inside: str) -> None:
+    elsewhere = replace(run, output=f"{run.output}-more/{inside}")
+    check_output(elsewhere)
+
+    with pytest.raises(OutputError, match=f"^{run.output}/{inside} is inside the output {run.output}; choose another"):
+        check_output(replace(run, output=f"{run.output}/{inside}"))
+
+
 def test_an_output_holds_one_precision_unless_its_rows_are_replaced(run: Run, earlier: Run) -> None:
     commit_rows(replace(earlier, engine="openvino", precision="bfloat16"), FIRST)
 

@@ -50,6 +50,17 @@ def reseal(file: str, **changes: object) -> None:
     pq.write_table(table.replace_schema_metadata({"scenetags": json.dumps(kept)}), file)
 
 
+def test_an_output_may_be_called_like_its_table(earlier: Run, run: Run, tmp_path: Path) -> None:
+    died, named = (replace(one, output=str(tmp_path / "predictions")) for one in (earlier, run))
+    die(died, predicted("a.jpg"))
+    assert open_output(named.output).path == named.output, "with nothing but staged rows"
+    recovered(named)
+
+    assert open_output(named.output).head().rows == 1
+    assert open_output(named.output).path == named.output
+    assert open_output(f"{named.output}/predictions").path == named.output
+
+
 def test_rows_that_a_dead_run_has_staged_are_pointed_out(earlier: Run, run: Run) -> None:
     die(earlier, predicted("a.jpg", "b.jpg"))
 
