@@ -177,7 +177,7 @@ def _read_items(
         return
     for number, feature in enumerate(features):
         item = feature if isinstance(feature, dict) else {}
-        base = next(filter(None, _hrefs(item, ("self",))), "")
+        base = _own_address(item)
         # Each has a name of its own: whatever cannot be listed becomes a row.
         yield read_item(item, keys, base if has_root(base) else document.path, f"{document.path}#{number}")
     yield from _follow(parsed, document, ("next",), waiting)
@@ -202,9 +202,18 @@ def _follow(
 ) -> Iterator[Failure]:
     """Put what a document links to in front of what waits, in its order; yield what cannot be read."""
     following = []
-    for number, href in enumerate(_hrefs(parsed, relations)):
-        if not href:
-            yield _hidden(f"{document.path}#link {number}", f"a link to {' or '.join(relations)} without an address")
+    links = parsed.get("links")
+    if not isinstance(links, list):
+        # An item collection needs none.
+        if links is not None or parsed["type"] != "FeatureCollection":
+            yield _hidden(document.path, "its links are not a list")
+        return
+    for number, link in enumerate(links):
+        relation, href = (link.get("rel"), link.get("href")) if isinstance(link, dict) else (None, None)
+        if isinstance(relation, str) and relation not in relations:
+            continue
+        if not isinstance(relation, str) or not isinstance(href, str) or not href:
+            yield _hidden(f"{document.path}#link {number}", "a link without a relation or without an address")
             continue
         try:
             path = resolve(href, document.path)
@@ -219,13 +228,13 @@ def _follow(
     waiting.extendleft(reversed(following))
 
 
-def _hrefs(parsed: dict[str, Any], relations: tuple[str, ...]) -> Iterator[str]:
-    """Yield the addresses of links; an empty one for a link that has none."""
-    links = parsed.get("links")
+def _own_address(item: dict[str, Any]) -> str:
+    """Return the address of an item, its link `self`; empty if it has none."""
+    links = item.get("links")
     for link in links if isinstance(links, list) else []:
-        if isinstance(link, dict) and link.get("rel") in relations:
-            href = link.get("href")
-            yield href if isinstance(href, str) else ""
+        if isinstance(link, dict) and link.get("rel") == "self" and isinstance(link.get("href"), str):
+            return str(link["href"])
+    return ""
 
 
 def _hidden(path: str, reason: str) -> Failure:

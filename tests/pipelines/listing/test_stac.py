@@ -83,11 +83,25 @@ def test_a_link_without_an_address_may_hide_an_item(tmp_path: Path) -> None:
     write(tmp_path / "a.json", item("a"))
     described = catalogue(("item", "a.json"), ("item", ""), ("license", ""))
     described["links"] += [{"rel": "child"}, {"rel": "item", "href": None}, {"rel": "self"}]
+    described["links"] += [5, {"rel": ["item"], "href": "a.json"}, {"href": "a.json"}]
     path = write(tmp_path / "catalog.json", described)
     assert found(path) == [("a", f"{tmp_path}/scene.tif")]
     assert [(failure.path, failure.error) for failure in failures(path)] == [
-        (f"{path}#link {number}", "UnlistedFolderError") for number in (1, 2, 3)
+        (f"{path}#link {number}", "UnlistedFolderError") for number in (1, 3, 4, 6, 7, 8)
     ]
+
+
+@pytest.mark.parametrize("links", [None, "a.json", {"rel": "item", "href": "a.json"}])
+def test_links_that_are_no_list_may_hide_items(tmp_path: Path, links: Any) -> None:
+    write(tmp_path / "inner.json", {**catalogue(), "links": links})
+    path = write(tmp_path / "catalog.json", catalogue(("child", "inner.json")))
+    assert [failure.message for failure in failures(path)] == ["its links are not a list"]
+
+
+def test_an_item_collection_needs_no_links(tmp_path: Path) -> None:
+    for links in ({}, {"links": None}, {"links": []}):
+        path = write(tmp_path / "items.json", {"type": "FeatureCollection", "features": [item("a")], **links})
+        assert not failures(path)
 
 
 def test_catalogues_in_circles_and_items_named_twice_are_read_once(tmp_path: Path) -> None:
