@@ -8,9 +8,11 @@ staging folder, and the next run begins by applying it again, which is idempoten
 from __future__ import annotations
 
 import errno
+import os
 import posixpath
 import uuid
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
 
@@ -20,7 +22,7 @@ from pipelines.output.journal import JOURNAL, REPLACING, Journal, read_journal, 
 from pipelines.output.manifest import describe, read_accounts
 from pipelines.output.no_rows import columns_of, stage_columns
 from pipelines.output.placing import place, unmoved
-from pipelines.output.run import RUNS, Accounts, OutputRun, Run, Wave
+from pipelines.output.run import EMPTY, RUNS, Accounts, OutputRun, Run, Wave
 from pipelines.output.staged import holds_rows, is_announced
 from pipelines.output.tables import OutputError
 from pipelines.output.written import Written
@@ -139,6 +141,10 @@ def carry_out(output: str, journal: Journal, at_work: bool = True) -> None:
         if missing and at_work:
             _check_moved(storage.join(output, folder), missing)
     storage.delete([storage.join(output, name) for name in journal.deletions])
+    if EMPTY in changed and not storage.is_remote(output):
+        # Readers fail on a folder without files. The other tables always have one.
+        with suppress(OSError):
+            os.rmdir(storage.join(output, EMPTY))
 
 
 def _check_moved(folder: str, missing: Sequence[Move]) -> None:

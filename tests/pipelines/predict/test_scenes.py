@@ -136,6 +136,10 @@ def test_windows_under_clouds_are_empty_and_tagged_once_the_mask_says_otherwise(
     assert run(input=scene, **masked) == 0
     assert len(paths(out)) == 2
     assert len(paths(out, EMPTY)) == 1
+    write_scene(tmp_path / "x_3B_udm2.tif", np.ones_like(mask), tile=64)
+    assert run(input=scene, **masked) == 0
+    assert len(paths(out)) == 3
+    assert not (out / EMPTY).exists(), "readers fail on a folder without files"
 
 
 def test_a_replaced_scene_leaves_no_row_of_a_window_that_it_no_longer_has(
