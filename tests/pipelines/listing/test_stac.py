@@ -99,7 +99,7 @@ def test_links_that_are_no_list_may_hide_items(tmp_path: Path, links: Any) -> No
 
 
 def test_an_item_collection_needs_no_links(tmp_path: Path) -> None:
-    described = {"type": "FeatureCollection", "features": [item("a")]}
+    described: dict[str, Any] = {"type": "FeatureCollection", "features": [item("a")]}
     for links in (None, []):
         path = write(tmp_path / "items.json", described | {"links": links})
         assert not failures(path)
