@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from model.quality.fbeta import add_beta
+from pipelines.commandline.files import check_named, open_bytes, place, write_named
 from pipelines.commandline.labels import add_labels, read_label_source
 from pipelines.commandline.parser import Parser, UsageError, print_error
 from pipelines.commandline.printing import discard_output, show, to_output
@@ -80,7 +81,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         flags = _parser().parse_args(sys.argv[1:] if argv is None else argv)
         # Imported here: NumPy and Arrow would make `--help` slow.
         from model.quality.evaluation import describe, evaluate, lay_out
-        from pipelines.commandline.files import write_named
 
         source = read_label_source(flags)
         assert source  # the parser requires it
@@ -118,7 +118,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _check_written(flags: argparse.Namespace, source: LabelSource) -> None:
     """Refuse to write into the output that is measured, or over its labels, before anything is read."""
-    from pipelines.commandline.files import check_named
     from pipelines.results.outputs import open_output
     from pipelines.results.outside import check_outside
 
@@ -138,7 +137,6 @@ def _check_written(flags: argparse.Namespace, source: LabelSource) -> None:
 
 def _draw(reliability: Reliability, picture: str) -> None:
     from model.quality.curves import draw_reliability
-    from pipelines.commandline.files import open_bytes
 
     with open_bytes("--picture", picture) as file:
         file.write(draw_reliability(reliability))
@@ -149,9 +147,9 @@ def _parser() -> Parser:
     folder = "the --output of predict, or its subfolder predictions"
     target = "write the measures to this file as JSON (- for standard output, without the table)"
     parser.add_argument("--predictions", required=True, metavar="DIR", help=folder)
-    parser.add_argument("--json", metavar="FILE.json", help=target)
+    parser.add_argument("--json", type=place, metavar="FILE.json", help=target)
     drawing = "also draw the reliability diagram: how often labels are there against the probability given"
-    parser.add_argument("--picture", metavar="FILE.png", help=drawing)
+    parser.add_argument("--picture", type=place, metavar="FILE.png", help=drawing)
     add_beta(parser, "measure images")
     add_labels(parser, "what the images should be tagged with")
     return parser

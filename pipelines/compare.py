@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipelines import storage
 from pipelines.commandline.execution import add_anonymous
-from pipelines.commandline.files import check_named, write_named
+from pipelines.commandline.files import check_named, place, write_named
 from pipelines.commandline.parser import Parser, UsageError, between, print_error
 from pipelines.commandline.printing import log, show
 from pipelines.errors import ExitCode, ScenetagsError
@@ -71,10 +71,13 @@ def _parser() -> Parser:
     )
     parser.add_argument(
         "--html",
+        type=place,
         metavar="FILE.html",
         help="write a page with the figures, and with thumbnails of images whose tags or probabilities changed most",
     )
-    parser.add_argument("--json", metavar="FILE.json", help="write the figures as JSON; - for standard output")
+    parser.add_argument(
+        "--json", type=place, metavar="FILE.json", help="write the figures as JSON; - for standard output"
+    )
     parser.add_argument(
         "--max_changed",
         type=between(0, 1),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipelines import storage
 from pipelines.commandline.execution import add_anonymous
-from pipelines.commandline.files import check_named, open_named
+from pipelines.commandline.files import check_named, open_named, place
 from pipelines.commandline.parser import Parser, UsageError, between, print_error
 from pipelines.commandline.printing import show, to_output
 from pipelines.errors import ExitCode, ScenetagsError
@@ -71,10 +71,13 @@ def _parser() -> Parser:
         metavar="NAME",
         help="a tag to show; can be repeated, and the page offers the choice (default: all of the model)",
     )
-    parser.add_argument("--html", metavar="FILE.html", help="write a page")
-    parser.add_argument("--geojson", metavar="FILE.geojson", help="write a feature per window; - for standard output")
+    parser.add_argument("--html", type=place, metavar="FILE.html", help="write a page")
+    parser.add_argument(
+        "--geojson", type=place, metavar="FILE.geojson", help="write a feature per window; - for standard output"
+    )
     parser.add_argument(
         "--cog",
+        type=place,
         metavar="FILE.tif|FOLDER",
         help="write a raster of each scene; a folder gets files that are named like the scenes",
     )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from pipelines import storage
-from pipelines.commandline.files import check_named, write_named
+from pipelines.commandline.files import check_named, place, write_named
 from pipelines.commandline.flags import add_flags, choose_log_format, read_options
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import Parser, UsageError, print_error
@@ -121,6 +121,7 @@ def parse_plan(argv: Sequence[str]) -> PlanOptions:
     plan.add_argument("--hours", type=float, metavar="H", help="estimate how many workers finish in H hours")
     plan.add_argument(
         "--json",
+        type=place,
         metavar="FILE",
         help="also write the plan as JSON to a local file; - prints JSON instead of text",
     )

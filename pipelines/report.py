@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from pipelines import storage
 from pipelines.commandline.execution import add_anonymous
-from pipelines.commandline.files import check_named, write_named
+from pipelines.commandline.files import check_named, place, write_named
 from pipelines.commandline.labels import add_labels, read_label_source
 from pipelines.commandline.parser import Parser, at_least, print_error
 from pipelines.commandline.printing import show
@@ -51,7 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> Parser:
     parser = Parser(_NAME, _DESCRIPTION, _EPILOG)
     parser.add_argument("output", metavar="OUTPUT", help="the --output of predict, local or in a bucket")
-    parser.add_argument("--html", metavar="FILE.html", required=True, help="write the page; replaces an existing one")
+    parser.add_argument(
+        "--html", type=place, metavar="FILE.html", required=True, help="write the page; replaces an existing one"
+    )
     parser.add_argument(
         "--images",
         type=at_least(0, _MOST_IMAGES),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipelines import storage
 from pipelines.commandline.execution import add_anonymous, add_engine
-from pipelines.commandline.files import check_named
+from pipelines.commandline.files import check_named, place
 from pipelines.commandline.flags import add_model
 from pipelines.commandline.parser import Parser, UsageError, print_error
 from pipelines.commandline.printing import log, show
@@ -56,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_anonymous(parser, "read public buckets without credentials")
     parser.add_argument(
         "--picture",
+        type=place,
         metavar="FILE.png",
         help="also draw each image next to its probabilities, and each scene with the tags of its windows",
     )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from pipelines import storage
 from pipelines.commandline.execution import add_anonymous
+from pipelines.commandline.files import place
 from pipelines.commandline.parser import Parser, UsageError, at_least, read_bound
 
 TOP = 50
@@ -95,8 +96,8 @@ def _parser() -> Parser:
     parser.add_argument("--top", type=at_least(1), metavar="N", help=f"how many of them (default {TOP})")
     group = parser.add_argument_group("what to do with the images (default: show counts and the first of them)")
     one = group.add_mutually_exclusive_group()
-    one.add_argument("--csv", metavar="FILE", help="write their rows as CSV; - for standard output")
-    one.add_argument("--parquet", metavar="FILE", help="write their rows as Parquet")
+    one.add_argument("--csv", type=place, metavar="FILE", help="write their rows as CSV; - for standard output")
+    one.add_argument("--parquet", type=place, metavar="FILE", help="write their rows as Parquet")
     one.add_argument("--paths", action="store_true", help="print their paths, one per line")
     one.add_argument(
         "--copy_to",
@@ -105,9 +106,11 @@ def _parser() -> Parser:
         "files, and a scene is copied with all its files if any of its windows is found. Existing files stay, so "
         "the same command resumes",
     )
-    one.add_argument("--link_to", metavar="DIR", help="likewise, but make symbolic links; for local files")
-    one.add_argument("--fiftyone", metavar="FILE.json", help="write labels for FiftyOne")
-    one.add_argument("--label_studio", metavar="FILE.json", help="write tasks with predictions for Label Studio")
+    one.add_argument("--link_to", type=place, metavar="DIR", help="likewise, but make symbolic links; for local files")
+    one.add_argument("--fiftyone", type=place, metavar="FILE.json", help="write labels for FiftyOne")
+    one.add_argument(
+        "--label_studio", type=place, metavar="FILE.json", help="write tasks with predictions for Label Studio"
+    )
     one.add_argument("--sql", action="store_true", help="print the statement that finds them, for DuckDB's shell")
     parser.add_argument(
         "--relative_to",
