@@ -93,8 +93,12 @@ def find_columns(table: Table, options: LabelOptions) -> Columns:
     if not tags:
         labels, findings = _find_labels(table, others)
         return Columns(image, (), labels, None, kept, (nameless, *findings))
-    confidence = next((column for column, name in others.items() if _kind(name) == "confidence"), None)
-    ignored = Finding("columns other than names and tags, ignored", tuple(others.values()))
+    # Also if it is kept, e.g. to divide the images by it.
+    confidence = next(
+        (place for place, name in enumerate(names) if _kind(name) == "confidence" and place not in (image, *tags)), None
+    )
+    foreign = tuple(name for column, name in others.items() if column != confidence)
+    ignored = Finding("columns other than names and tags, ignored", foreign)
     return Columns(image, tags, {}, confidence, kept, (nameless, ignored))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pipelines.labels import spelling
 from pipelines.labels.columns import Columns, find_columns, is_single
+from pipelines.labels.confidences import read_confidences
 from pipelines.labels.findings import Finding
 from pipelines.labels.marks import read_marks
 from pipelines.labels.rows import LabelFile, LabelOptions, Row
@@ -32,9 +33,9 @@ def read(table: Table, options: LabelOptions) -> LabelFile:
         tags, findings = read_marks(named, columns.labels, table.counts)
         lacking = "rows with an empty cell, skipped"
     every = {*columns.labels.values(), *(tag for of_row in tags for tag in of_row or ())}
-    absent = [line.place for line in named if _is_absent(line, columns)]
-    if absent:
-        tags = [frozenset() if _is_absent(line, columns) else found for line, found in zip(named, tags, strict=True)]
+    of_confidence: Sequence[Finding] = ()
+    if columns.confidence is not None:
+        tags, of_confidence = _without_refuted(named, tags, columns.confidence, table.names[columns.confidence])
     stray = tuple(name for name, line in zip(names, named, strict=True) if name != line.cells[columns.image])
     rows = [
         Row(name, of_row, not columns.tags, _kept(line, columns.kept))
@@ -49,7 +50,7 @@ def read(table: Table, options: LabelOptions) -> LabelFile:
             Finding("rows without an image name, skipped", nameless),
             Finding(lacking, tuple(name for name, of_row in zip(names, tags, strict=True) if of_row is None)),
             Finding("image names with surrounding spaces, trimmed", stray),
-            Finding("rows with confidence 0, read as not having the tag", tuple(absent)),
+            *of_confidence,
             *findings,
         ),
     )
@@ -73,8 +74,20 @@ def _name(line: Line, columns: Columns) -> str:
     return spelling.tidy(str(line.cells[columns.image]))
 
 
-def _is_absent(line: Line, columns: Columns) -> bool:
-    return columns.confidence is not None and line.cells[columns.confidence] in ("0", "0.0")
+def _without_refuted(lines: Sequence[Line], tags: Tags, column: int, name: str) -> tuple[Tags, tuple[Finding, Finding]]:
+    """Take the tags from lines with confidence 0; of a line without tags, nothing is known still."""
+    confidences = read_confidences(lines, column, name)
+    tagged = [(line.place, one) for line, one, found in zip(lines, confidences, tags, strict=True) if found]
+    return [
+        frozenset() if confidence == 0 and found else found for confidence, found in zip(confidences, tags, strict=True)
+    ], (
+        Finding(
+            "rows with confidence 0, read as not having the tag", tuple(place for place, one in tagged if one == 0)
+        ),
+        Finding(
+            "rows without a confidence, read as having the tag", tuple(place for place, one in tagged if one is None)
+        ),
+    )
 
 
 def _kept(line: Line, columns: Sequence[int]) -> tuple[str, ...]:

@@ -178,3 +178,30 @@ def test_unicode_forms_of_a_label_are_one(write: Write) -> None:
     file = write(f"a,{one}", f"b,{two}", f"c,{two}")
     assert labels.read_labels(file).labels == (two,)
     assert findings_of(file) == [r"1 label spelling merged: 'for\xeat' (1 row) into 'fore\u0302t'"]
+
+
+# Confidence
+
+
+@pytest.mark.parametrize("zero", ["0", "0.0", "0.00", " 0", "0e0", "-0", "False", "false"])
+def test_a_confidence_of_0_takes_the_tag_however_it_is_written(write: Write, zero: str) -> None:
+    file = write("a,ship,0.5", f"b,ship,{zero}", "c,sea,true", header="file,class,Confidence")
+    assert tags_of(file) == {"a": {"ship"}, "b": set(), "c": {"sea"}}
+    assert findings_of(file) == ["1 row with confidence 0, read as not having the tag: line 3"]
+
+
+@pytest.mark.parametrize("strange", ["low", "50%", "-1", "inf", "no"])
+def test_what_is_no_confidence_is_refused(write: Write, strange: str) -> None:
+    message = refusal(write("a,ship,1", f"b,ship,{strange}", header="file,class,confidence"))
+    assert message == (
+        f"line 3, column confidence: {strange} is not a confidence; write a number, 0 or above, or remove the column"
+    )
+
+
+def test_without_a_confidence_a_tag_stands_and_without_a_tag_nothing_is_known(write: Write) -> None:
+    file = write("a,ship,", "b,,0", "c,sea,1", header="file,class,confidence")
+    assert tags_of(file) == {"a": {"ship"}, "c": {"sea"}}
+    assert findings_of(file) == [
+        "1 row without tags, skipped: b",
+        "1 row without a confidence, read as having the tag: line 2",
+    ]
