@@ -42,9 +42,10 @@ def match(rows: Sequence[Row], paths: Sequence[str], where: str) -> LabelledImag
     """Match rows with images, which may be files or objects in a bucket.
 
     A row matches an image if the image's path ends in the row's name, compared by whole components, with or without the
-    image's extension. Case counts, unless nothing matches otherwise. Among several images, the one whose path relative
-    to the images' common folder is the row's name takes precedence. A path of another machine, absolute or from `..`,
-    matches without the folders that are missing here. `where` names the images' place in messages.
+    image's extension. Case counts, unless nothing matches otherwise and no other row names the image. Among several
+    images, the one whose path relative to the images' common folder is the row's name takes precedence. A path of
+    another machine, absolute or from `..`, matches without the folders that are missing here. `where` names the images'
+    place in messages.
 
     Several rows of an image are joined: it has the tags of all. But rows of one column per label contradict one another
     if they differ: a few such images are left out.

@@ -149,6 +149,36 @@ def test_paths_of_another_machine_match_by_their_ends(root: str) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("names", "paths", "expected"),
+    [
+        (["aB3", "Ab3", "K"], ["c/aB3.jpg", "c/k.jpg"], {"aB3": "c/aB3.jpg", "K": "c/k.jpg"}),
+        (["Ab3.jpg", "aB3"], ["c/aB3.JPG", "c/k.jpg"], {"aB3": "c/aB3.JPG"}),
+        (["AB3", "ab3.jpg", "k"], ["c/aB3.jpg", "c/k.jpg"], {"k": "c/k.jpg"}),
+        (["X/aB3", "Ab3", "k"], ["c/x/aB3.jpg", "c/k.jpg"], {"k": "c/k.jpg"}),
+        (
+            ["aB3", "/kaggle/Ab3.jpg", "/kaggle/k.jpg"],
+            ["c/aB3.jpg", "c/k.jpg"],
+            {"aB3": "c/aB3.jpg", "/kaggle/k.jpg": "c/k.jpg"},
+        ),
+    ],
+)
+def test_a_row_in_another_case_takes_no_image_that_another_row_names(
+    names: Sequence[str], paths: Sequence[str], expected: dict[str, str]
+) -> None:
+    found = labels.match([Row(name, frozenset({name})) for name in names], paths, "chips")
+    assert dict(zip((*map(" ".join, found.tags),), found.paths, strict=True)) == expected
+    [missing] = [finding for finding in found.findings if finding.what == "rows without an image, skipped"]
+    assert missing.names == tuple(name for name in names if name not in expected)
+
+
+@pytest.mark.parametrize("name", ["IMG_1.JPG", "img_1.jpg", "Img_1.png.Jpg"])
+def test_rows_with_and_without_extension_are_of_one_image_whatever_the_case_of_the_extension(name: str) -> None:
+    stem = name[:-4].casefold()
+    rows = [Row(row, frozenset({row})) for row in (stem, f"{stem}.jpg", f"c/{stem}.jpg")]
+    assert labels.match(rows, [f"c/{name}", "c/d.jpg"], "chips").tags == (frozenset(row.name for row in rows),)
+
+
 def test_a_path_of_another_machine_finds_no_image_that_only_has_its_name() -> None:
     rows = rows_of("/kaggle/train/a.jpg", "/kaggle/train/b.jpg", "/data/none/c.jpg", "other/d.jpg")
     found = labels.match(rows, ["c/train/a.jpg", "c/val/b.jpg", "c/val/d.jpg"], "chips")
