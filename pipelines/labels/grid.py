@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pipelines.labels import spelling
 from pipelines.labels.columns import Columns, find_columns, is_single
 from pipelines.labels.confidences import read_confidences
-from pipelines.labels.findings import Finding
+from pipelines.labels.findings import Finding, LabelError, shown
 from pipelines.labels.marks import read_marks
 from pipelines.labels.rows import LabelFile, LabelOptions, Row
-from pipelines.labels.tables import Line, Table
+from pipelines.labels.tables import Line, Nested, Table
 from pipelines.labels.tags import Tags, read_tags
 
 
@@ -21,6 +21,7 @@ def read(table: Table, options: LabelOptions) -> LabelFile:
       LabelError: the table cannot be understood.
     """
     columns = find_columns(table, options)
+    _refuse_nested(table, columns)
     tags: Tags
     findings: Sequence[Finding]
     named = [line for line in table.lines if _name(line, columns)]
@@ -68,6 +69,22 @@ def _read_tags(lines: Sequence[Line], table: Table, columns: Columns, separator:
         findings += of_column
     empty = tuple(line.place for line, of_line in zip(lines, tags, strict=True) if of_line is not None and not of_line)
     return tags, [Finding("empty lists, read as no labels", empty), *findings]
+
+
+def _refuse_nested(table: Table, columns: Columns) -> None:
+    """Refuse objects and lists of lists, whose parts are not all names, and lists where there can be only one name."""
+    wanted = dict.fromkeys(columns.kept, ("a text", "write a single text, number or date"))
+    wanted[columns.image] = "a text", "write the name of the image alone, or name another column by --image_column"
+    tags = "a text or a list of texts", "write the names of the tags alone, or name another column by --tags_column"
+    wanted.update(dict.fromkeys(columns.tags, tags))
+    for column, (kind, remedy) in wanted.items():
+        for line in table.lines:
+            cell = line.cells[column]
+            if isinstance(cell, Nested) or (isinstance(cell, tuple) and column not in columns.tags):
+                written = cell if isinstance(cell, Nested) else str(list(cell))
+                raise LabelError(
+                    f"{line.place}, column {shown(table.names[column])}: {shown(written)} is not {kind}", remedy
+                )
 
 
 def _name(line: Line, columns: Columns) -> str:

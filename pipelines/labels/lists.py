@@ -6,12 +6,16 @@ import ast
 import json
 import re
 import warnings
+from typing import NoReturn
 
 from pipelines.labels.findings import LabelError, shown
-from pipelines.labels.tables import Cell, as_cell
+from pipelines.labels.tables import Cell, Nested, as_cell
 
 _BRACKETS = re.compile(r"\s*(?:\[(.*)\]|\((.*)\)|\{(.*)\})\s*", re.DOTALL)
 _QUOTED = re.compile(r"""\s*['"].*['"]\s*,?\s*""", re.DOTALL)
+# A map as Java and YAML write it: what is before each mark may have it or not.
+_MARK = r"[^,:=]+[:=]\s*(?:true|false|null|[-+]?[0-9]*\.?[0-9]+)\s*"
+_MARKED = re.compile(rf"{_MARK}(?:,{_MARK})*", re.IGNORECASE)
 # NumPy writes no commas between the texts of an array, which Python would join.
 _GAP = re.compile(r"""(['"])\s+(?=['"])""")
 
@@ -35,33 +39,27 @@ def read_list(place: str, cell: str) -> Cell:
         return ()
     for read in (json.loads, _from_python):
         try:
-            values = _flat(read(cell.strip()))
+            value = read(cell.strip())
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
-        if values is not None:
-            return as_cell(values)
-    if _QUOTED.fullmatch(text) or text.strip()[0] in "[{":
-        raise LabelError(
-            f"{place}: {shown(cell)} is not a list of texts",
-            "write it as JSON, or write the tags alone, separated by |",
-        )
+        if isinstance(value, (list, tuple, set, dict)):
+            found = as_cell(value)
+            if isinstance(found, Nested):
+                _refuse(place, cell)
+            return found
+    if _QUOTED.fullmatch(text) or text.strip()[0] in "[{" or (cell.strip()[0] == "{" and _MARKED.fullmatch(text)):
+        _refuse(place, cell)
     return cell
+
+
+def _refuse(place: str, cell: str) -> NoReturn:
+    raise LabelError(
+        f"{place}: {shown(cell)} is not a list of texts",
+        "write it as JSON, or write the tags alone, separated by |",
+    )
 
 
 def _from_python(cell: str) -> object:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of backslashes, as in paths
         return ast.literal_eval(_GAP.sub(r"\1, ", cell))
-
-
-def _flat(found: object) -> list[object] | None:
-    """Return the values of a list, a tuple or a set; None of anything else, and if a value is none itself.
-
-    Label Studio writes several choices as an object with one list.
-    """
-    if isinstance(found, dict) and len(found) == 1:
-        [found] = found.values()
-    if not isinstance(found, (list, tuple, set)):
-        return None
-    values = list(found)
-    return values if all(isinstance(value, (str, int, float, type(None))) for value in values) else None

@@ -9,8 +9,10 @@ import math
 import re
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from datetime import date, time
+from decimal import Decimal
 from functools import cached_property
 from operator import itemgetter
 from typing import NamedTuple
@@ -21,6 +23,11 @@ from pipelines.storage.strict_json import RepeatedNameError, without_repeats
 
 Cell = str | tuple[str, ...]
 """A text, or the texts of a list; a missing value is an empty text."""
+
+
+class Nested(str):
+    """A value that is neither a text or a number nor a list of these, as it is shown."""
+
 
 # The first separator outside quotes in the first line that is not blank.
 _DELIMITER = re.compile(r'(?:[ \t]*[\r\n])*(?:"[^"]*"|[^",;\t\r\n])*([,;\t])')
@@ -182,20 +189,34 @@ def from_parquet(data: bytes) -> Table:
 
 
 def as_cell(value: object) -> Cell:
-    """Turn a value of JSON or Parquet into a cell; a list of missing values is missing itself."""
-    if isinstance(value, (list, tuple)):
-        texts = tuple(text for text in map(as_text, value) if not is_missing(text))
-        return "" if value and not texts else texts
-    return as_text(value)
+    """Turn a value of JSON or Parquet into a cell: `Nested` of what has no texts; an empty text if all are missing.
+
+    Label Studio writes several choices as an object with one list.
+    """
+    if isinstance(value, Mapping) and len(value) == 1 and isinstance(next(iter(value.values())), (list, tuple)):
+        [value] = value.values()
+    try:
+        if not isinstance(value, (list, tuple, Set)):
+            return as_text(value)
+        texts = tuple(map(as_text, value))
+    except TypeError:
+        return Nested(value)
+    return "" if value and all(map(is_missing, texts)) else texts
 
 
 def as_text(value: object) -> str:
-    """Turn a single value into a text as in a CSV file: empty if it is missing, and 1 for 1.0 and true."""
+    """Turn a single value into a text as in a CSV file: empty if it is missing, and 1 for 1.0 and true.
+
+    Raises:
+      TypeError: it is not a single one, or neither a text, a number nor a date.
+    """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
         return str(int(value))
-    return value if isinstance(value, str) else str(value)
+    if not isinstance(value, (str, int, float, Decimal, date, time)):
+        raise TypeError(f"{shown(str(value))} is neither a text nor a number")
+    return str(value)
 
 
 def _holds_lines(cells: Sequence[str], delimiter: str, columns: int) -> bool:

@@ -51,11 +51,13 @@ def read_tags(
     """
     tags: dict[int, Sequence[str]] = {}
     texts: list[_Text] = []
+    dropped: list[str] = []
     for number, line in enumerate(lines):
         cell = line.cells[column]
         found = cell if isinstance(cell, tuple) else read_list(line.place, cell)
         if isinstance(found, tuple):
-            tags[number] = list(filter(None, map(spelling.tidy, found)))
+            if (present := _present(found, line.place, dropped)) or not found:
+                tags[number] = present
         elif not _is_blank(found):
             texts.append(_Text(number, line.place, found))
     # Brackets without quotes may be part of labels, unless there is a comma inside, or every cell has them.
@@ -67,9 +69,19 @@ def read_tags(
     ]
     if texts and all(_QUOTED.fullmatch(cell.text) for cell in texts):
         texts = [cell._replace(text=cell.text.strip()[1:-1]) for cell in texts]
-    findings = _split(texts, separator, is_single and not are_lists, tags)
+    findings = _split(texts, separator, is_single and not are_lists, tags, dropped)
     _refuse_vectors(lines, tags)
-    return [frozenset(tags[number]) if number in tags else None for number in range(len(lines))], findings
+    missing = Finding("missing values next to tags, left out", tuple(dropped))
+    return [frozenset(tags[number]) if number in tags else None for number in range(len(lines))], (missing, *findings)
+
+
+def _present(parts: Sequence[str], place: str, dropped: list[str]) -> list[str]:
+    """Return the parts of a cell that are tags; note in `dropped` what stands for a missing value next to them."""
+    tidy = list(map(spelling.tidy, parts))
+    present = [part for part in tidy if not is_missing(part)]
+    if present:
+        dropped += [f"{shown(part)} ({place})" for part in tidy if is_missing(part)]
+    return present
 
 
 def _refuse_vectors(lines: Sequence[Line], tags: Mapping[int, Sequence[str]]) -> None:
@@ -85,9 +97,9 @@ def _refuse_vectors(lines: Sequence[Line], tags: Mapping[int, Sequence[str]]) ->
 
 
 def _split(
-    texts: Sequence[_Text], separator: str, is_single: bool, tags: dict[int, Sequence[str]]
+    texts: Sequence[_Text], separator: str, is_single: bool, tags: dict[int, Sequence[str]], dropped: list[str]
 ) -> tuple[Finding, ...]:
-    """Split the texts into `tags`."""
+    """Split the texts into `tags`, and missing values among them into `dropped`."""
     if separator == _NONE:
         for cell in texts:
             tags[cell.line] = [spelling.tidy(cell.text)]
@@ -105,13 +117,13 @@ def _split(
     combined: set[str] = set()
     for cell in texts:
         of_list = _WEAK if cell.is_list and not separator and _WEAK in cell.text else mark
-        parts = [part for part in map(spelling.tidy, cell.text.split(of_list)) if part]
-        if cell.is_list:
-            # Databases quote only the texts with spaces.
-            parts = [part.strip("\"'") for part in parts if not is_missing(part)]
+        written = list(filter(None, map(spelling.tidy, cell.text.split(of_list))))
+        # Databases quote only the texts with spaces.
+        parts = [part.strip("\"'") for part in written] if cell.is_list else written
+        parts = _present(parts, cell.place, dropped)
         if parts:
             tags[cell.line] = parts
-        if parts and not cell.is_list and cell.text not in [joint.join(parts) for joint in joints]:
+        if parts and not cell.is_list and cell.text not in [joint.join(written) for joint in joints]:
             stray.append(cell.place)
         if joint in cell.text:
             combined.update(parts)

@@ -36,6 +36,9 @@ def test_the_annotations_of_coco(tmp_path: Path) -> None:
         read_with(file, LabelOptions(image_column="file_name"))
     broken = write(tmp_path, "broken.json", '{"images": [{"id": 1}], "annotations": [], "categories": []}')
     assert refusal(broken).startswith("has images, annotations and categories, but not as COCO writes them: KeyError")
+    content = {"images": [], "annotations": [], "categories": [{"id": 1, "name": {"en": "ship"}}]}
+    nested = write(tmp_path, "nested.json", json.dumps(content))
+    assert "TypeError {'en': 'ship'} is neither a text nor a number; export it again" in refusal(nested)
 
 
 @pytest.mark.parametrize(("kind", "field"), [("images", "file_name"), ("categories", "name")])
@@ -122,6 +125,49 @@ def test_parquet_with_images_inside(tmp_path: Path) -> None:
     images = [{"bytes": b"a picture", "path": "a.jpg"}, {"bytes": b"another", "path": "b.jpg"}]
     pq.write_table(pa.table({"image": images, "thumbnail": [b"1", b"2"], "label": [3, None]}), tmp_path / "0.parquet")
     assert tags_of(tmp_path / "0.parquet") == {"a.jpg": {"3"}}
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        [{"name": "clear"}],
+        {"clear": 1, "haze": 0},
+        {"name": "clear"},
+        [["clear"], ["haze"]],
+        ["clear", {"name": "haze"}],
+    ],
+)
+def test_tags_in_objects_or_nested_lists_are_refused(tags: object, tmp_path: Path) -> None:
+    rows = [{"file_name": "b.jpg", "labels": ["haze"]}, {"file_name": "a.jpg", "labels": tags}]
+    file = write(tmp_path, "metadata.jsonl", "".join(f"{json.dumps(row)}\n" for row in rows))
+    assert refusal(file) == (
+        f"line 2, column labels: {tags} is not a text or a list of texts; write the names of the tags alone, or name "
+        "another column by --tags_column"
+    )
+
+
+def test_maps_structs_and_bytes_are_no_tags_in_parquet_and_lists_no_names(tmp_path: Path) -> None:
+    names, file = pa.array(["a", "b"]), tmp_path / "0.parquet"
+    marks = [[("clear", 1), ("haze", 0)], [("clear", 0)]]
+    for tags in (
+        pa.array(marks, pa.map_(pa.string(), pa.int8())),
+        pa.array([[{"name": "clear"}], []]),
+        pa.array([{"name": "clear"}, None]),
+        pa.array([[b"clear"], [b"haze"]]),
+    ):
+        pq.write_table(pa.table({"image": names, "tags": tags}), file)
+        assert refusal(file).startswith(f"row 1, column tags: {tags.to_pylist()[0]} is not a text or a list of texts;")
+    pq.write_table(pa.table({"image": [["a"], ["b"]], "tags": names}), file)
+    assert refusal(file).startswith("row 1, column image: ['a'] is not a text; write the name of the image alone, or ")
+
+
+def test_objects_beside_the_tags_do_no_harm_and_choices_of_label_studio_are_read(tmp_path: Path) -> None:
+    rows = [
+        {"image": "a", "choice": {"choices": ["lake", "bare soil"]}, "objects": {"bbox": [[0, 1]], "area": [2]}},
+        {"image": "b", "choice": "lake", "objects": None},
+    ]
+    file = write(tmp_path, "labels.json", json.dumps(rows))
+    assert tags_of(file) == {"a": {"lake", "bare soil"}, "b": {"lake"}}
 
 
 def test_packed_files(tmp_path: Path) -> None:

@@ -137,7 +137,8 @@ def test_an_unclear_minus_one_is_refused(tmp_path: Path) -> None:
         (["['a']", "b c"], [{"a"}, {"b", "c"}]),
         (["nan", "a"], [None, {"a"}]),
         (["None", "[nan, nan]", "['nan']", "null", "NA", "a"], [None, None, None, None, None, {"a"}]),
-        (["[nan, bare ground]", "a,nan"], [{"bare ground"}, {"a", "nan"}]),
+        (["[nan, bare ground]", "a,nan"], [{"bare ground"}, {"a"}]),
+        (["['a', None]", "['NA']", "NA,null", "a"], [{"a"}, None, None, {"a"}]),
         (['{a,"b c"}', "{a}"], [{"a", "b c"}, {"a"}]),
         (["[a, b c]", "a|d, e"], [{"a", "b c"}, {"a", "d, e"}]),
         (["(unclear)", "clear"], [{"(unclear)"}, {"clear"}]),
@@ -151,9 +152,32 @@ def test_lists_and_missing_values_in_cells(
     assert found == {str(number): tags for number, tags in enumerate(expected) if tags is not None}
 
 
+@pytest.mark.parametrize(
+    ("cell", "dropped"),
+    [
+        ("clear;nan", "nan"),
+        ("clear;NA;haze", "NA"),
+        ("clear nan", "nan"),
+        ("['clear', 'None']", "None"),
+        ("['clear', None]", "''"),
+        ("[clear, null]", "null"),
+        ('{""NA"",clear}', "NA"),
+    ],
+)
+def test_missing_values_next_to_tags_are_no_tags_and_are_said(cell: str, dropped: str, tmp_path: Path) -> None:
+    file = write(tmp_path, "labels.csv", f'image_name,tags\na,"{cell}"\nb,haze\n')
+    read = labels.read_labels(file)
+    assert set(read.labels) == {"clear", "haze"}
+    assert "clear" in read.rows[0].tags
+    assert f"1 missing value next to tags, left out: {dropped} (line 2)" in list(map(str, read.findings))
+
+
 def test_a_list_that_is_none_is_refused_and_an_empty_one_is_said(tmp_path: Path) -> None:
     message = refusal(write(tmp_path, "labels.csv", "image_name,tags\na,\"['b', 'c]'\"\nd,\"{'e': 1, 'f': 'g'}\"\n"))
     assert message.startswith("line 3: {'e': 1, 'f': 'g'} is not a list of texts; write it as JSON, or ")
+    for cell in ("{'clear': 1, 'haze': 0}", "[('clear', 1), ('haze', 0)]", "{clear=1, haze=0}", "{clear: true}"):
+        message = refusal(write(tmp_path, "labels.csv", f'image_name,tags\na,"{cell}"\nb,clear\n'))
+        assert message.startswith(f"line 2: {cell} is not a list of texts; ")
     message = refusal(write(tmp_path, "labels.csv", 'image_name,tags\na,"[[1, 2], [3]]"\n'))
     assert message.startswith("line 2: [[1, 2], [3]] is not a list of texts; ")
     assert findings_of(write(tmp_path, "labels.csv", "image_name,tags\na,[]\nb,['c']\n")) == [
