@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pipelines.labels import folders, grid, spelling
@@ -52,7 +52,19 @@ def read_labels(source: LabelSource | Path | str, known: Sequence[str] = (), ima
     if merged:
         findings.append(Finding("label spellings merged", tuple(merged)))
         rows = [row._replace(tags=frozenset(chosen[tag] for tag in row.tags)) for row in rows]
+    if alike := _describe_alike(set(chosen.values()), counts, known):
+        findings.append(Finding("labels looking like another one, kept apart", alike))
     return LabelFile(tuple(rows), tuple(sorted(set(chosen.values()))), tuple(findings))
+
+
+def _describe_alike(labels: set[str], counts: Mapping[str, int], known: Sequence[str]) -> tuple[str, ...]:
+    """Describe labels that look like a known or a more frequent one, in ASCII, which shows the difference."""
+    ordered = [*known, *sorted(labels.difference(known), key=lambda label: (-counts[label], label))]
+    return tuple(
+        f"{label!a} ({counts[label]} {'row' if counts[label] == 1 else 'rows'}) beside {other!a}"
+        for label, other in spelling.find_alike(ordered)
+        if label in labels
+    )
 
 
 def _refuse_long(labels: Iterable[str], given: Sequence[str]) -> None:

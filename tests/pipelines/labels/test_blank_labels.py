@@ -83,6 +83,30 @@ def test_invisible_characters_within_a_label_are_kept(label: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "label",
+    [
+        *("clear\u200b", "\ufeffclear", "cle\u00adar", "cle\u034far", "clear\ufe0f", "CLE\u2060AR"),
+        *("cle\u0430r", "\u0421lear", "CL\u0415AR", "CLE\u0391R", "\uff43lear", "clear\u200e"),
+    ],
+)
+def test_labels_that_look_the_same_are_reported_as_escapes(label: str, tmp_path: Path) -> None:
+    found = read(tmp_path, ("image_name", "tags"), ("a", "clear;dry"), ("b", "clear"), ("c", f"{label};dry"))
+
+    told = f"{label!a} (1 row) beside 'clear'"
+    assert found.findings == (Finding("labels looking like another one, kept apart", (told,)),)
+    assert found.labels == tuple(sorted(("clear", "dry", label)))
+
+
+def test_a_label_that_looks_like_one_of_a_model_is_reported(tmp_path: Path) -> None:
+    file = tmp_path / "labels.csv"
+    file.write_text("image_name,tags\na,clear\u200b;dry\nb,\u043b\u0435\u0441\n", encoding="utf-8")
+    known = ["clear", "cle\u00adar", "dry"]
+    assert [finding.names for finding in labels.read_labels(file, known).findings if "looking" in finding.what] == [
+        (r"'clear\u200b' (1 row) beside 'clear'",)
+    ]
+
+
+@pytest.mark.parametrize(
     ("plural", "singular"),
     [
         ("rows without tags, skipped", "row without tags, skipped"),
@@ -93,6 +117,8 @@ def test_invisible_characters_within_a_label_are_kept(label: str) -> None:
             "multi-word labels never seen next to a ';', not split",
             "multi-word label never seen next to a ';', not split",
         ),
+        ("labels looking like another one, kept apart", "label looking like another one, kept apart"),
+        ("missing values next to tags, left out", "missing value next to tags, left out"),
         ("labelled images that predict failed on", "labelled image that predict failed on"),
     ],
 )
