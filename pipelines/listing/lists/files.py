@@ -75,8 +75,8 @@ def read_types(path: str, column: str) -> dict[str, str]:
     """
     with refusals_explained(path):
         kind, packing = _kind_of(path)
-        if path != STANDARD_INPUT and (_is_folder(path) or packing in _TABLES):
-            return read_table_types(path)
+        if files := find_tables(path) or [path] * (packing in _TABLES):
+            return read_table_types(files[0])
         if kind not in _TEXTS:
             _no_columns()
         with storage.open_to_read(path) as packed, _UNPACK.get(packing, _as_it_is)(packed) as text:

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
 from pipelines.listing.lists.files import is_typed, locate, read_names, read_types, refusals_explained
+from pipelines.listing.lists.floats import InexactError, exact
 from pipelines.listing.lists.names import KEEP, LONGEST, ListError, Row, byte_length, find_column
 from pipelines.records import KeptColumn
 
@@ -16,6 +17,11 @@ _DIGITS = re.compile(r"-?[0-9]+")
 _INTEGER = re.compile(r"[-+]?[0-9]{1,19}")
 _NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|nan|-?inf")
 _CODE = re.compile(r"[-+]?0[0-9]|\+")
+# As 1E3, which may be a code.
+_POWER = re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+")
+_NEGATIVE_ZERO = "-0"
+# A timestamp counts microseconds, and Python would cut off what is below them.
+_BELOW_MICROSECONDS = re.compile(r"[.,][0-9]{6}0*[1-9]")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _EXACT = 1 << 53
 _SHOWN = 60
@@ -45,7 +51,7 @@ def _read_wanted(written: str) -> tuple[Wanted, ...]:
 
 
 def find_kept(path: str, column: str, written: str) -> tuple[KeptColumn, ...]:
-    """Find the columns of a list that are kept, and their types; a list of text is read as a whole for it.
+    """Find the columns of a list that are kept, and their types; unless the list has these types, it is read for it.
 
     Args:
       path: of the list.
@@ -62,8 +68,9 @@ def find_kept(path: str, column: str, written: str) -> tuple[KeptColumn, ...]:
         wanted = tuple(others) if written == _ALL else _read_wanted(written)
         for name, _ in wanted:
             find_column(list(types), name, KEEP)
-        if all(types[name] for name, _ in wanted):
-            return tuple(KeptColumn(name, kind or types[name]) for name, kind in wanted)
+        wanted = tuple(Wanted(name, kind or types[name]) for name, kind in wanted)
+        if all(kind and kind == types[name] for name, kind in wanted):
+            return tuple(KeptColumn(*column) for column in wanted)
         rows = read_names(path, column, kept=[name for name, _ in wanted])
         return find_types(wanted, (row.values for row in rows if isinstance(row, Row)), is_typed(path))
 
@@ -71,8 +78,9 @@ def find_kept(path: str, column: str, written: str) -> tuple[KeptColumn, ...]:
 def find_types(wanted: Sequence[Wanted], rows: Iterable[Sequence[Any]], typed: bool) -> tuple[KeptColumn, ...]:
     """Find the type of each column in its values.
 
-    A column has a type only if each of its values has it; otherwise it is text. In a list without types, what has zeros
-    in front is text: it is a code, not a number.
+    A column has a type only if each of its values has it, and if it holds each of them as it is written; otherwise it
+    is text. In a list without types, what has zeros in front is text: it is a code, not a number. So is what has an
+    exponent and no point, as `1E3`, unless other values of the column have a point.
 
     Args:
       wanted: the columns.
@@ -130,9 +138,11 @@ def _text(column: str, value: Any) -> str | None:
 def _convert(column: KeptColumn, text: str) -> str:
     try:
         return TYPES[column.type](text)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError) as error:
+        inexact = f"a {column.type} cannot hold exactly"
+        unfit = inexact if isinstance(error, InexactError) else f"is not a valid {column.type}"
         raise ListError(
-            f" has a column {column.name!r} with {text[:_SHOWN]!r}, which is not a valid {column.type}",
+            f" has a column {column.name!r} with {text[:_SHOWN]!r}, which {unfit}",
             f"keep it as text with --keep_columns {column.name}:string",
         ) from None
 
@@ -146,7 +156,7 @@ def _integer(text: str) -> str:
 def _number(text: str) -> str:
     if not _NUMBER.fullmatch(text):
         raise ValueError
-    return repr(float(text))
+    return repr(exact(text))
 
 
 def _truth(text: str) -> str:
@@ -166,6 +176,8 @@ def _time(text: str, zoned: bool) -> str:
     if not _DATE.match(text) or text[10:11] not in ("T", " "):
         raise ValueError
     time = datetime.fromisoformat(text)
+    if _BELOW_MICROSECONDS.search(text):
+        raise InexactError
     if bool(time.tzinfo) != zoned:
         raise ValueError
     return (time.astimezone(UTC) if zoned else time).isoformat()
@@ -194,18 +206,21 @@ def _kind_of_value(value: Any) -> str:
 def _kind_of_text(text: str) -> str:
     if _CODE.match(text):
         return "string"
-    if _DIGITS.fullmatch(text):
+    if text != _NEGATIVE_ZERO and _DIGITS.fullmatch(text):
         return _exactness(int(text)) if _INTEGER.fullmatch(text) else "string"
     for kind in ("float64", "bool", "date", "timestamp", "local_timestamp"):
         try:
             TYPES[kind](text)
         except (ValueError, OverflowError):
             continue
-        return kind
+        return _pointedness(text) if kind == "float64" else kind
     return "string"
 
 
 _LARGE = "int64, too large for a float64"
+_PERHAPS_CODE = "float64, or a code"
+_POINTLESS = "float64, without a point"
+_NUMBERS = frozenset({"int64", _LARGE, "float64", _PERHAPS_CODE, _POINTLESS})
 
 
 def _exactness(value: int) -> str:
@@ -214,10 +229,16 @@ def _exactness(value: int) -> str:
     return "int64" if abs(value) <= _EXACT else _LARGE
 
 
+def _pointedness(text: str) -> str:
+    if _POWER.fullmatch(text):
+        return _PERHAPS_CODE
+    return "float64" if "." in text else _POINTLESS
+
+
 def _common(kinds: set[str]) -> str:
-    if len(kinds) == 1:
-        kind = next(iter(kinds))
-        return "int64" if kind == _LARGE else kind
-    if kinds == {"int64", "float64"}:
-        return "float64"
-    return "int64" if kinds == {"int64", _LARGE} else "string"
+    if not kinds or not kinds <= _NUMBERS:
+        return next(iter(kinds)) if len(kinds) == 1 else "string"
+    if kinds <= {"int64", _LARGE}:
+        return "int64"
+    are_codes = _PERHAPS_CODE in kinds and "float64" not in kinds
+    return "string" if are_codes or _LARGE in kinds else "float64"

@@ -39,10 +39,24 @@ def find_in_folder(folder: str, passed_over: Counter[str] | None) -> list[str]:
       ListError: it has none, or is still being written.
       OSError: a folder cannot be read.
     """
-    files = _find_files(folder.rstrip("/"), passed_over)
-    if not files:
+    found, folders = list[str](), [folder.rstrip("/")]
+    while folders:
+        place = folders.pop()
+        for path in storage.list_folders(place):
+            name = posixpath.basename(path)
+            if name == _UNFINISHED:
+                raise ListError(f" is not complete: it holds {_UNFINISHED}", "write it again")
+            if not name.startswith((".", "_")):
+                folders.append(path)
+        for path in storage.list_files(place):
+            name = posixpath.basename(path)
+            if name.lower().endswith((".parquet", ".pq")) and not name.startswith((".", "_")):
+                found.append(path)
+            elif not name.startswith("_"):
+                is_image(name, passed_over)
+    if not found:
         raise ListError(" is a folder without .parquet files", "give a folder of images as --input")
-    return files
+    return sorted(found)
 
 
 def read_in_folder(folder: str, path: str, column: str, kept: Sequence[str] = ()) -> Iterator[Named]:
@@ -61,35 +75,9 @@ def read_in_folder(folder: str, path: str, column: str, kept: Sequence[str] = ()
         raise ListError(f": {name}: {reason(error)}") from error
 
 
-def _find_files(folder: str, passed_over: Counter[str] | None) -> list[str]:
-    found, folders = list[str](), [folder]
-    while folders:
-        place = folders.pop()
-        for path in storage.list_folders(place):
-            name = posixpath.basename(path)
-            if name == _UNFINISHED:
-                raise ListError(f" is not complete: it holds {_UNFINISHED}", "write it again")
-            if not name.startswith((".", "_")):
-                folders.append(path)
-        for path in storage.list_files(place):
-            name = posixpath.basename(path)
-            if name.lower().endswith((".parquet", ".pq")) and not name.startswith((".", "_")):
-                found.append(path)
-            elif not name.startswith("_"):
-                is_image(name, passed_over)
-    return sorted(found)
-
-
 def read_table_types(path: str) -> dict[str, str]:
-    """Return the types of the columns that can be kept of a Parquet file, or of the first one in a folder, by name.
-
-    Raises:
-      ListError: there is none in the folder, or it is still being written.
-    """
-    files = [path] if path.lower().endswith((".parquet", ".pq")) else _find_files(path.rstrip("/"), None)
-    if not files:
-        return {}
-    with storage.open_to_read(files[0]) as file, pyarrow.parquet.ParquetFile(file, pre_buffer=False) as table:
+    """Return the types of a Parquet file's columns by name; empty where the values of one cannot be kept."""
+    with storage.open_to_read(path) as file, pyarrow.parquet.ParquetFile(file, pre_buffer=False) as table:
         return {field.name: _kept_type(field.type) for field in table.schema_arrow}
 
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import IO, Any, TextIO
 
+from pipelines.listing.lists.floats import InexactError, exact
 from pipelines.listing.lists.names import (
     KEEP,
     LONGEST,
@@ -165,7 +166,7 @@ def read_keys(text: TextIO, column: str) -> list[str]:
 def _read_objects(text: TextIO, column: str) -> Iterator[tuple[int, Sequence[tuple[str, Any]] | None]]:
     """Yield number, keys and values of each line; None for a blank one."""
     # Pairs, since a dictionary would keep one of two names.
-    decode = json.JSONDecoder(object_pairs_hook=tuple).decode
+    decode = json.JSONDecoder(object_pairs_hook=tuple, parse_float=_read_float).decode
     for number, line in enumerate(_short_lines(text), 1):
         if not line.strip():
             yield number, None
@@ -177,6 +178,14 @@ def _read_objects(text: TextIO, column: str) -> Iterator[tuple[int, Sequence[tup
         if not isinstance(pairs, tuple):
             raise ListError(f": line {number:,} is not a JSON object", f'write {{"{column}": "..."}} on each line')
         yield number, pairs
+
+
+def _read_float(text: str) -> float | str:
+    """Return a number of JSON; the text of one that no float64 holds, so that it is not another number unnoticed."""
+    try:
+        return exact(text)
+    except InexactError:
+        return text
 
 
 def _find_double(pairs: Sequence[tuple[str, Any]], keys: Sequence[str]) -> str:

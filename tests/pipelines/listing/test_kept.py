@@ -17,11 +17,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines import storage
 from pipelines.archives.packed import PackedNames
 from pipelines.listing import InputError, find_kept, list_images
 from pipelines.listing.lists.kept import Wanted, as_texts, find_types
 from pipelines.output.schema import KEPT_TYPES
 from pipelines.records import KeptColumn
+from tests.conftest import Bucket
 
 TEXTS = {
     "date": (["2026-01-31", ""], "date"),
@@ -37,6 +39,18 @@ TEXTS = {
     "times": (["2026-01-31 10:00", "2026-01-31 10:00Z"], "string"),
     "week": (["2026-W05", "20260131"], "string"),
     "nothing": (["", ""], "string"),
+    "nanoseconds": (["2020-01-01T00:00:00.123456789Z", "2020-01-01T00:00:00Z"], "string"),
+    "microseconds": (["2020-01-01T00:00:00.123456000Z", "2020-01-01T00:00:00Z"], "timestamp"),
+    "powers": (["1E3", "12"], "string"),
+    "powers or nothing": (["1E3", "nan"], "string"),
+    "powers with a point": (["1E3", "2.5"], "float64"),
+    "overflow": (["12E4567", "1.5"], "string"),
+    "underflow": (["1.5E-400", "1.5"], "string"),
+    "many digits": (["0.12345678901234567890", "1.5"], "string"),
+    "large with a point": (["9007199254740993.0", "1.5"], "string"),
+    "as printf": (["0.10000000000000000555", "5e-324"], "float64"),
+    "beside a power of 2": (["5.684341886080802e-14", "0.1"], "float64"),
+    "negative zero": (["-0", "7"], "float64"),
 }
 ZONE = timezone(timedelta(hours=2))
 VALUES: dict[str, tuple[Sequence[Any], str]] = {
@@ -115,6 +129,22 @@ def test_a_folder_of_tables_keeps_columns_too(tmp_path: Path, paths: list[str]) 
         write(folder / f"{number}.parquet", {"path": [str(tmp_path / "a.jpg")], "site": [number]})
     write(folder / "3.parquet", {"path": [str(tmp_path / "b.jpg")], "site": ["7"]})
     assert kept(str(folder), "site") == [("1",), ("7",)]
+    renamed = folder.rename(tmp_path / "spark.parquet")
+    assert kept(str(renamed)) == kept(f"{renamed}/") == [("1",), ("7",)]
+
+
+def test_a_folder_of_tables_in_a_bucket_may_be_called_like_a_table(bucket: Bucket, tmp_path: Path) -> None:
+    part = Path(write(tmp_path / "part.parquet", {"path": [f"{bucket.path}/a.jpg"], "site": [7]}))
+    storage.write(f"{bucket.path}/spark.parquet/part-0.parquet", part.read_bytes())
+    storage.write(f"{bucket.path}/spark.parquet/_SUCCESS", b"")
+    assert kept(f"{bucket.path}/spark.parquet") == [("7",)]
+
+
+def test_a_number_of_json_that_no_float64_holds_stays_text(tmp_path: Path) -> None:
+    file = tmp_path / "x.jsonl"
+    file.write_text('{"path": "a", "x": 0.12345678901234567890, "y": 1e3}\n{"path": "b", "x": 0.5, "y": 1e400}\n')
+    assert find_kept(str(file), "path", "all") == (KeptColumn("x", "string"), KeptColumn("y", "string"))
+    assert kept(str(file)) == [("0.12345678901234567890", "1000.0"), ("0.5", "1e400")]
 
 
 def test_members_of_a_listed_archive_have_its_values(tmp_path: Path, paths: list[str]) -> None:
@@ -141,18 +171,29 @@ def test_what_is_listed_at_no_name_has_its_values_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("written", "message"),
     [
-        ("nope", r"x.csv has no column 'nope', but 'path', 'site', 'code'; name the columns to keep with"),
+        ("nope", r"x.csv has no column 'nope', but 'path', 'site', 'code', .*; name the columns to keep with"),
         ("site,site", r"x.csv has one column 'site', and --keep_columns names it twice"),
         (
             "code:int64",
             r"has a column 'code' with 'A1', which is not a valid int64; keep it as text with --keep_columns",
         ),
         ("code:timestamp", r"which is not a valid timestamp"),
+        (
+            "when:timestamp",
+            r"with '2020-01-01T00:00:00.1234567Z', which a timestamp cannot hold exactly; keep it as text",
+        ),
+        ("share:float64", r"with '0.12345678901234567890', which a float64 cannot hold exactly"),
+        ("huge:float64", r"with '1E99999999999999999999', which a float64 cannot hold exactly"),
         ("site:date", r"with '1', which is not a valid date"),
     ],
 )
 def test_what_cannot_be_kept_is_named(tmp_path: Path, written: str, message: str) -> None:
-    path = write(tmp_path / "x.csv", {"path": ["a", "b"], "site": ["1", "2"], "code": ["A1", ""]})
+    inexact = {
+        "when": ["2020-01-01T00:00:00.1234567Z", ""],
+        "share": ["0.12345678901234567890", ""],
+        "huge": ["1E99999999999999999999", ""],
+    }
+    path = write(tmp_path / "x.csv", {"path": ["a", "b"], "site": ["1", "2"], "code": ["A1", ""], **inexact})
     with pytest.raises(InputError, match=message):
         find_kept(path, "path", written)
 
@@ -163,6 +204,15 @@ def test_a_type_that_is_given_holds(tmp_path: Path, paths: list[str]) -> None:
         *(KeptColumn("site", "string"), KeptColumn("a:b", "int64")),
     )
     assert kept(path, "site:string, a:b:int64") == [("1", "7"), ("2", "8")]
+
+
+def test_a_type_that_values_of_a_table_do_not_have_is_refused_before_they_are_listed(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.parquet", {"path": ["a", "b"], "site": ["1", "B"], "count": [1, 2]})
+    with pytest.raises(InputError, match=r"has a column 'site' with 'B', which is not a valid int64; keep it as text"):
+        find_kept(path, "path", "site:int64")
+    assert find_kept(path, "path", "site,count:float64") == (
+        *(KeptColumn("site", "string"), KeptColumn("count", "float64")),
+    )
 
 
 @pytest.mark.parametrize("name", ["x.txt", "-"])
