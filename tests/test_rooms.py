@@ -22,6 +22,7 @@ ALLOWED = {
     "pipelines.inference",
     "pipelines.inference.bundle",
     "pipelines.inference.engines",
+    "pipelines.inference.intervals",
     "pipelines.inference.mlm",
     "pipelines.inference.openvino_runtime",
     "pipelines.inference.operations",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.quality.metrics import binary_crossentropy
+from pipelines.inference.intervals import wilson_interval
 
 # As most papers have it since Guo and others, "On Calibration of Modern Neural Networks", 2017.
 BINS = 15
@@ -36,11 +36,9 @@ class Bin:
 
     @property
     def range(self) -> tuple[float, float]:
-        """Where the share of ever more images would lie, 95% sure: the interval of Wilson, 1927."""
-        width = 1.96**2 / self.count
-        middle = (self.share + width / 2) / (1 + width)
-        reach = math.sqrt(width * (self.share * (1 - self.share) + width / 4)) / (1 + width)
-        return middle - reach, middle + reach
+        """Where the share of ever more images would lie, 95 % sure."""
+        interval = wilson_interval(self.share * self.count, self.count)
+        return interval.low, interval.high
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,11 @@ class Predictor:
         return self.engine.predict(pixels), [None] * len(pixels)
 
 
+def are_probabilities(values: NDArray[np.floating]) -> bool:
+    """Return whether all values are from 0 to 1, and none of them NaN."""
+    return bool(((values >= 0) & (values <= 1)).all())
+
+
 def choose_tags(
     probabilities: NDArray[np.float32],
     labels: Sequence[str],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from pipelines.inference.intervals import Interval, wilson_interval
 from pipelines.planning.machines import MOST_WORKERS, Machine
 
 PIPELINE_SECONDS = 0.0001
@@ -18,15 +19,6 @@ SECONDS_PER_WORKER = 3600.0
 """Work per proposed worker. With less than half of it, start-up would take over a tenth of the time."""
 MOST_READS = 64
 """Connections that a process keeps open to a bucket."""
-_NORMAL_95 = 1.959964
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A 95 % confidence interval."""
-
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -87,25 +79,6 @@ class CloudRun:
     seconds: float
     start_share: float
     dollars: float
-
-
-def wilson_interval(hits: int, trials: int) -> Interval:
-    """Return the 95 % confidence interval of a hit rate.
-
-    Unlike the normal approximation, it is valid even without a single hit. E. B. Wilson, "Probable Inference, the Law
-    of Succession, and Statistical Inference", Journal of the American Statistical Association 22 (1927).
-
-    Raises:
-      ValueError: there are no trials, or more hits than trials.
-    """
-    if not 0 <= hits <= trials or not trials:
-        raise ValueError(f"{hits} hits of {trials} trials")
-    share, square = hits / trials, _NORMAL_95**2
-    middle = (share + square / (2 * trials)) / (1 + square / trials)
-    reach = _NORMAL_95 / (1 + square / trials) * math.sqrt(share * (1 - share) / trials + square / (4 * trials**2))
-    # At 0 and 1 the formula gives the share itself, apart from rounding.
-    low = 0.0 if hits == 0 else min(share, middle - reach)
-    return Interval(low, 1.0 if hits == trials else max(share, middle + reach))
 
 
 def expected_failures(failed: int, sampled: int, images: int) -> Interval:

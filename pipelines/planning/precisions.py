@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipelines.inference.engines import INSTALL_OPENVINO
+from pipelines.inference.intervals import Interval, wilson_interval
 from pipelines.inference.rules import Rules
 from pipelines.inference.tagging import choose_labels
 from pipelines.planning import machines
-from pipelines.planning.estimate import Interval, wilson_interval
 from pipelines.records import Prediction
 
 _WORTH_IT = 1.2

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipelines.inference.intervals import Interval
 from pipelines.inference.shift import Shift
-from pipelines.planning.estimate import CloudRun, Costs, Interval, Speed
+from pipelines.planning.estimate import CloudRun, Costs, Speed
 from pipelines.planning.precisions import Precisions
 from pipelines.planning.sampling import BatchTrial
 

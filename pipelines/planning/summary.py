@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.inference import shift
+from pipelines.inference.intervals import Interval
 from pipelines.output.run import Run
 from pipelines.output.tables import FORMAT
 from pipelines.output.writing import PredictionTable
 from pipelines.planning import estimate
 from pipelines.planning.census import Census
-from pipelines.planning.estimate import Interval
 from pipelines.planning.proposal import Count, Reason, Sampled
 from pipelines.planning.sampling import Sample
 from pipelines.records import Failure

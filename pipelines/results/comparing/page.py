@@ -14,7 +14,7 @@ from pipelines.results.comparing.comparison import GAINED, LOST, Change, Compari
 from pipelines.results.outputs import Output
 from pipelines.results.pages import fill_static
 from pipelines.results.report.page import link_to
-from pipelines.results.report.thumbnails import Thumbnail, make_thumbnails
+from pipelines.results.report.thumbnails import Thumbnail, make_thumbnails_of_rows
 from pipelines.results.whereabouts import Whereabouts
 
 _LONGEST = 60
@@ -61,10 +61,9 @@ def make_page(
 
 def _show_images(whereabouts: Whereabouts, footer: Footer, fingerprints: Mapping[str, str]) -> dict[str, _Shown]:
     """Find the images of an output, and make their thumbnails; by path."""
-    whole = {path: whereabouts.whole(path) for path in fingerprints}
-    thumbnails = make_thumbnails({place: fingerprints[path] for path, place in whole.items() if place}, footer)
-    nowhere = Thumbnail(problem="its path is relative to a folder that no run names: give --relative_to")
-    return {path: _Shown(place and link_to(place), thumbnails.get(place, nowhere)) for path, place in whole.items()}
+    thumbnails = make_thumbnails_of_rows(fingerprints, whereabouts, footer)
+    places = {path: whereabouts.whole(path) for path in fingerprints}
+    return {path: _Shown(place and link_to(place), thumbnails[path]) for path, place in places.items()}
 
 
 def _head(outputs: Sequence[Output], footers: Sequence[Footer], comparison: Comparison) -> Iterator[str]:

@@ -13,14 +13,13 @@ from pipelines.output.geography import GEOMETRY
 from pipelines.output.run import FAILURES, PREDICTIONS
 from pipelines.output.schema import EMBEDDING, FAILURE_COLUMNS, NOVELTY, PREDICTION_COLUMNS, SCENE_COLUMNS
 from pipelines.results import sql
-from pipelines.results.loading.types import ATHENA, BIGQUERY, POSTGRES, SNOWFLAKE, SPARK, DdlError, Types
+from pipelines.results.loading.types import ATHENA, BIGQUERY, PLAIN, POSTGRES, SNOWFLAKE, SPARK, DdlError, Types
 from pipelines.results.outputs import Output
 
 _OF_POSTGRES = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
 """Columns that each of its tables has, whose names it refuses."""
 _LONGEST_OF_POSTGRES = 63
 """Bytes."""
-_PLAIN = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _DOCUMENTED = {
     column.name: column.documentation.replace("`", "")
     for column in (*FAILURE_COLUMNS, NOVELTY, EMBEDDING, *SCENE_COLUMNS, *PREDICTION_COLUMNS)
@@ -219,7 +218,7 @@ def _listed(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _plain(column: _Column, title: str) -> str:
-    if not _PLAIN.fullmatch(column.name):
+    if not PLAIN.fullmatch(column.name):
         raise DdlError(
             f"column {column.name!r}: {title} takes letters, digits and _ alone",
             "rename it in the list of images, or tag them again with this release",

@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from pipelines.errors import ScenetagsError
 
-_PLAIN = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+PLAIN = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+"""A name of letters, digits and `_`, which every engine takes."""
 
 
 class DdlError(ScenetagsError):
@@ -40,7 +41,7 @@ class Types(NamedTuple):
         """
         if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind) or pa.types.is_large_list(kind):
             return self.items.format(self.name(column, kind.value_type))
-        if pa.types.is_struct(kind) and self.fields and all(_PLAIN.fullmatch(field.name) for field in kind):
+        if pa.types.is_struct(kind) and self.fields and all(PLAIN.fullmatch(field.name) for field in kind):
             inner = ", ".join(self.field.format(field.name, self.name(column, field.type)) for field in kind)
             return self.fields.format(inner)
         plain = "time" if kind == pa.timestamp("us") else str(kind).partition("[")[0]

@@ -18,7 +18,7 @@ from pipelines.results.outputs import Output
 from pipelines.results.report.choosing import Chooser, Chosen
 from pipelines.results.report.failures import Reason, count_failures
 from pipelines.results.report.tally import Tally, read_rows
-from pipelines.results.report.thumbnails import Thumbnail, make_thumbnails
+from pipelines.results.report.thumbnails import Thumbnail, make_thumbnails_of_rows
 from pipelines.results.report.truth import Truth, read_truth
 from pipelines.results.whereabouts import Whereabouts, find_whereabouts
 
@@ -34,9 +34,6 @@ _OPTIONAL = pa.schema(
     ]
 )
 """Columns that older files, and those without windows of scenes, may lack."""
-
-
-_NOWHERE = "its path is relative to a folder that no run names: give --relative_to"
 
 
 class Survey(NamedTuple):
@@ -113,10 +110,7 @@ def look_over(
 
 
 def _thumbnails(survey: Survey) -> dict[str, Thumbnail]:
-    fingerprints = _fingerprints(survey.chosen, survey.failures)
-    whole = {path: survey.whereabouts.whole(path) for path in fingerprints}
-    made = make_thumbnails({place: fingerprints[path] for path, place in whole.items() if place}, survey.footer)
-    return {path: made.get(place, Thumbnail(problem=_NOWHERE)) for path, place in whole.items()}
+    return make_thumbnails_of_rows(_fingerprints(survey.chosen, survey.failures), survey.whereabouts, survey.footer)
 
 
 def _fingerprints(chosen: Sequence[Chosen], failures: Sequence[Reason]) -> dict[str, str]:

@@ -12,8 +12,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines.inference.reference import STRANGE
+from pipelines.inference.tagging import are_probabilities
 from pipelines.output.footers import Footer
 from pipelines.output.schema import NOVELTY
+from pipelines.output.tags import mark_tags
 from pipelines.results.files import NoOutputError
 
 BINS = 1000
@@ -66,15 +68,12 @@ def read_rows(path: str, batch: pa.RecordBatch, footer: Footer, first: int) -> R
         raise NoOutputError(f"{path} holds a row without a path, so scenetags did not write it")
     columns = [batch.column(footer.columns[label]).to_numpy(zero_copy_only=False) for label in footer.labels]
     probabilities = np.stack(columns).astype(np.float32, copy=False)
-    if not ((probabilities >= 0) & (probabilities <= 1)).all():
+    if not are_probabilities(probabilities):
         raise NoOutputError(f"{path} holds a value that is not a probability, so scenetags did not write it")
     tags = batch.column("tags")
-    labels = pc.index_in(tags.flatten(), value_set=pa.array(footer.labels, pa.string()))
-    if labels.null_count:
+    if not pc.all(pc.is_in(tags.flatten(), pa.array(footer.labels, pa.string())), min_count=0).as_py():
         raise NoOutputError(f"{path} holds a tag that is not a label of its model, so scenetags did not write it")
-    lengths = pc.fill_null(pc.list_value_length(tags), 0).to_numpy(zero_copy_only=False)
-    tagged = np.zeros(probabilities.shape, np.bool_)
-    tagged[labels.to_numpy(zero_copy_only=False), np.repeat(np.arange(batch.num_rows), lengths)] = True
+    tagged = np.ascontiguousarray(mark_tags(tags, footer.labels).T)
     return Rows(first, batch, probabilities, tagged, _read_novelty(path, batch))
 
 

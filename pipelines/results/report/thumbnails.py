@@ -21,6 +21,7 @@ from pipelines.reading.ahead import LookAhead
 from pipelines.reading.source import ImageSource
 from pipelines.records import Failure, Image, ImageRef
 from pipelines.results.report.originals import TOO_LATE, find_originals, grid_of, within_budget
+from pipelines.results.whereabouts import Whereabouts
 from pipelines.scenes.grid import without_mask
 
 SIDE = 128
@@ -46,6 +47,24 @@ class Thumbnail(NamedTuple):
 
     picture: bytes = b""
     problem: str = ""
+
+
+_NOWHERE = Thumbnail(problem="its path is relative to a folder that no run names: give --relative_to")
+
+
+def make_thumbnails_of_rows(
+    fingerprints: Mapping[str, str], whereabouts: Whereabouts, footer: Footer
+) -> dict[str, Thumbnail]:
+    """Make thumbnails of the images of rows, by their paths there, and say which images cannot be found.
+
+    Args:
+      fingerprints: as for `make_thumbnails`, by the paths in the rows.
+      whereabouts: of the images.
+      footer: as for `make_thumbnails`.
+    """
+    whole = {path: whereabouts.whole(path) for path in fingerprints}
+    made = make_thumbnails({place: fingerprints[path] for path, place in whole.items() if place}, footer)
+    return {path: made.get(place, _NOWHERE) for path, place in whole.items()}
 
 
 def make_thumbnails(

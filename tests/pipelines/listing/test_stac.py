@@ -100,7 +100,8 @@ def test_links_that_are_no_list_may_hide_items(tmp_path: Path, links: Any) -> No
 
 def test_an_item_collection_needs_no_links(tmp_path: Path) -> None:
     described: dict[str, Any] = {"type": "FeatureCollection", "features": [item("a")]}
-    for links in (None, []):
+    none: tuple[list[Any] | None, ...] = (None, [])
+    for links in none:
         path = write(tmp_path / "items.json", described | {"links": links})
         assert not failures(path)
     assert not failures(write(tmp_path / "items.json", described))

@@ -189,7 +189,7 @@ def test_the_command_says_what_is_on_the_page_and_what_is_missing(
 
 
 def test_no_image_is_read_where_none_is_wanted(output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.results.report.survey.make_thumbnails", None)
+    monkeypatch.setattr("pipelines.results.report.survey.make_thumbnails_of_rows", None)
 
     assert make(output, tmp_path / "x.html", "--images", "0") == 0
     assert described(tmp_path / "x.html")["images"] == []
