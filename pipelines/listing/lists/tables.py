@@ -146,12 +146,21 @@ def _check_type(field: pa.Field) -> None:
 
 def _rows(names: Iterator[str | NoName], kept: pa.RecordBatch) -> Iterator[Row]:
     """Join names and the values of the same rows."""
-    # Nanoseconds would be lost in Python: Arrow refuses to cut off what is not zero.
-    columns = [
-        column.cast(pa.timestamp("us", column.type.tz)) if pa.types.is_timestamp(column.type) else column
-        for column in kept.columns
-    ]
+    columns = map(_without_nanoseconds, kept.schema.names, kept.columns)
     return map(Row, names, zip(*(column.to_pylist() for column in columns), strict=True))
+
+
+def _without_nanoseconds(name: str, column: pa.Array) -> pa.Array:
+    """Return a column with times in microseconds, as Python has them; refuse parts of one, which would be lost."""
+    if not pa.types.is_timestamp(column.type):
+        return column
+    try:
+        return column.cast(pa.timestamp("us", column.type.tz))
+    except pa.ArrowInvalid as error:
+        raise ListError(
+            f" has a column {name!r} with a timestamp that microseconds cannot hold exactly",
+            f"leave it out, or write it as text; {KEEP}",
+        ) from error
 
 
 def _refuse_large(packed: pyarrow.parquet.ParquetFile, group: int, columns: Sequence[str]) -> None:

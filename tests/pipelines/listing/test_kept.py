@@ -122,6 +122,15 @@ def test_tables_keep_dates_times_and_dictionaries(tmp_path: Path, paths: list[st
     )
 
 
+def test_a_table_with_parts_of_a_microsecond_is_refused(tmp_path: Path) -> None:
+    moments = pa.array([1_577_836_800_123_456_789], pa.timestamp("ns", tz="UTC"))
+    path = write(tmp_path / "x.parquet", {"path": ["a"], "when": moments})
+    with pytest.raises(
+        InputError, match=r"x.parquet has a column 'when' with a timestamp that microseconds cannot hold"
+    ):
+        kept(path)
+
+
 def test_a_folder_of_tables_keeps_columns_too(tmp_path: Path, paths: list[str]) -> None:
     folder = tmp_path / "tables"
     folder.mkdir()
