@@ -134,7 +134,6 @@ def read_predictions(folder: str) -> Predictions:
     table = output.predictions(["path", "tags", *footer.columns.values()])
     paths, tags = table["path"].to_pylist(), [frozenset(of_image) for of_image in table["tags"].to_pylist()]
     probabilities = np.stack([table[footer.columns[label]].to_numpy() for label in footer.labels], axis=1)
-    failed = output.failures(["path"])["path"].to_pylist() if output.failure_files else []
     # File names begin with the time of their run, so the last row of an image is its newest. There are two rows if a
     # run was stopped while it was replacing rows.
     newest = {path: row for row, path in enumerate(paths)}
@@ -146,7 +145,7 @@ def read_predictions(folder: str) -> Predictions:
         paths=tuple(newest),
         tags=tuple(tags[row] for row in newest.values()),
         probabilities=probabilities[list(newest.values())],
-        failed_paths=tuple(path for path in dict.fromkeys(failed) if path not in newest),
+        failed_paths=tuple(path for path in dict.fromkeys(output.failed_images()) if path not in newest),
         findings=(Finding("images predicted twice, newer row used", tuple(doubled)),) if doubled else (),
     )
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from pipelines import storage
+from pipelines.listing.lists.names import is_place
 from pipelines.output.footers import Footer, name_difference, read_footer
 from pipelines.output.journal import staging_folders
 from pipelines.output.run import FAILURES, PREDICTIONS, RUNS
@@ -30,6 +31,7 @@ from pipelines.results.files import (
 from pipelines.results.single_rows import Paths
 
 _PATH = "path"
+_PATHS = pa.schema([(_PATH, pa.string())])
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ class Output:
         Raises:
           NoOutputError: several rows are of the same image.
         """
-        again = (batch.column(_PATH) for batch in self._batches(table, pa.schema([(_PATH, pa.string())])))
+        again = (batch.column(_PATH) for batch in self._batches(table, _PATHS))
         if (path := paths.find_double(again)) is not None:
             raise NoOutputError(
                 f"{storage.join(self.path, table)} has two rows for {path}",
@@ -170,6 +172,16 @@ class Output:
     def failures(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Read all failures, or some of their columns; raises as `predictions` does."""
         return self._read(FAILURES, self.failure_files, columns)
+
+    def failed_images(self) -> Iterator[str]:
+        """Read the paths of the images that failed; lines of a list that name none are not among them.
+
+        Raises:
+          NoOutputError: a file has no paths.
+          OutputError: a file is damaged.
+        """
+        for batch in self._batches(FAILURES, _PATHS):
+            yield from (path for path in batch.column(_PATH).to_pylist() if path and not is_place(path))
 
     def manifests(self) -> list[Manifest]:
         """Read the manifests of all runs, oldest first.

@@ -21,7 +21,7 @@ from pipelines.listing.lists.files import (
     refusals_explained,
 )
 from pipelines.listing.lists.kept import as_texts
-from pipelines.listing.lists.names import Blank, Named, NoName, Row
+from pipelines.listing.lists.names import Blank, Named, NoName, Row, describe_place
 from pipelines.listing.lookup import EmptyInputError, InputError, refer, refer_all
 from pipelines.listing.masking import MaskedNames
 from pipelines.listing.members import Archive, open_archive
@@ -193,9 +193,7 @@ class _BlankLines:
 
 
 def _refuse(named: NoName, place: str) -> Failure:
-    # With its place, because another one may be alike, and each has to become a row. No path begins like this.
-    place = f"{named.place} of {place}"
-    return not_listed(f"{named.beginning}... ({place})" if named.beginning else place, ValueError(named.reason))
+    return not_listed(describe_place(named, place), ValueError(named.reason))
 
 
 def _refer_named(

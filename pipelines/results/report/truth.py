@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from pipelines import labels
 from pipelines.output.footers import Footer
-from pipelines.output.run import FAILURES, PREDICTIONS
 from pipelines.results.outputs import Output
 from pipelines.results.report.tally import BINS, Rows, bins_of, count_bins
 
@@ -102,7 +101,7 @@ def read_truth(source: labels.LabelSource, output: Output, footer: Footer) -> Tr
       OutputError: a file of it is damaged.
     """
     # Those that failed, too: their rows are no mistakes of the label file.
-    images = [*_paths(output, PREDICTIONS), *_paths(output, FAILURES)]
+    images = [*_tagged_images(output), *output.failed_images()]
     file = labels.read_labels(source, footer.labels, images)
     matched = labels.match(file.rows, images, output.path)
     unmeasured = labels.unmeasured(footer.labels, file)
@@ -113,6 +112,6 @@ def read_truth(source: labels.LabelSource, output: Output, footer: Footer) -> Tr
     return truth
 
 
-def _paths(output: Output, table: str) -> Iterator[str]:
-    for batch in output.pieces(_PATH, table=table):
+def _tagged_images(output: Output) -> Iterator[str]:
+    for batch in output.pieces(_PATH):
         yield from (path or "" for path in batch.column("path").to_pylist())

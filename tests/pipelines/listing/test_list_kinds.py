@@ -17,6 +17,7 @@ import pytest
 
 from pipelines import storage
 from pipelines.listing import InputError, list_images
+from pipelines.listing.lists.names import is_place
 from pipelines.records import Failure
 from tests.conftest import Bucket
 
@@ -182,6 +183,7 @@ def test_rows_without_a_path_in_a_folder_of_tables_are_told_apart(folder: Path) 
     failures = [item.path for item in list_images([], f"{folder}/scenes") if isinstance(item, Failure)]
 
     assert failures == [f"row 2 in {name}.parquet of {folder}/scenes" for name in ("1", "2")]
+    assert all(map(is_place, failures))
 
 
 def test_what_is_wrong_with_a_file_in_a_folder_of_tables_is_said_with_its_name(folder: Path) -> None:

@@ -99,6 +99,24 @@ def test_a_seed_chooses_the_same_images_again_and_another_one_others(output: Pat
     assert set(first) != set(other)
 
 
+def test_lines_of_a_list_that_name_nothing_are_no_images_for_labels(tmp_path: Path) -> None:
+    from model.quality.evaluation import evaluate
+
+    paths = ("/c/k.jpg", "/c/x/k.jpg")
+    failures = [failure(path, "list") for path in ("line 6 of /l.csv", "row 1,234 in 0.parquet of /l", "/c/gone.jpg")]
+    write_output(tmp_path / "out", [prediction(path, draw_probabilities(1)[0]) for path in paths], failures)
+    (tmp_path / "labels.csv").write_text("image_name,tags\nk.jpg,clear\nx/k.jpg,road\n")
+    source = LabelSource((str(tmp_path / "labels.csv"),))
+
+    truth = look(tmp_path / "out", labels=source).truth
+
+    assert truth
+    assert truth.images == 2, "a path below the folder of all images is not ambiguous"
+    told = "1 image without a row, skipped: gone.jpg"
+    assert told in truth.findings
+    assert told in map(str, evaluate(str(tmp_path / "out"), source).findings)
+
+
 def test_labels_give_the_measures_of_evaluate(tmp_path: Path) -> None:
     from model.quality.evaluation import evaluate
 
