@@ -257,7 +257,8 @@ def _check_alike(
         raise OutputError(f"{holds} rows {theirs} --embeddings, and those of this run are {ours}", f"{flag}, {remedy}")
     if footer.kept != run.kept:
         theirs, ours = (", ".join(map(":".join, kept)) or "no columns" for kept in (footer.kept, run.kept))
-        remedy = f"keep the same columns, {remedy}"
+        given = f"give --keep_columns {','.join(map(':'.join, footer.kept))}" if footer.kept else "omit --keep_columns"
+        remedy = f"{given}, {remedy}"
         raise OutputError(f"{holds} rows with {theirs} of the list, and this run keeps {ours}", remedy)
     if fields != expected[_table_of(path)]:
         raise OutputError(f"{holds} {path}, whose columns differ from those of this version", remedy)

@@ -16,7 +16,13 @@ import pyarrow as pa
 
 from pipelines import archives, storage
 from pipelines.listing.lists.names import ListError, Named, reason
-from pipelines.listing.lists.tables import find_in_folder, read_in_folder, read_parquet, read_table_types
+from pipelines.listing.lists.tables import (
+    find_in_folder,
+    read_common_types,
+    read_in_folder,
+    read_parquet,
+    read_table_types,
+)
 from pipelines.listing.lists.texts import as_text, read_cells, read_header, read_json, read_keys, read_lines
 from pipelines.listing.lookup import InputError
 from pipelines.listing.names import MAGIC, is_image
@@ -63,20 +69,21 @@ def read_table_names(folder: str, path: str, column: str, kept: Sequence[str] = 
         yield from read_in_folder(folder, path, column, kept)
 
 
-def read_types(path: str, column: str) -> dict[str, str]:
+def read_types(path: str, column: str, all_columns: bool) -> dict[str, str]:
     """Return the types of a list's columns by name; empty where a column has none, or none that can be kept.
 
     Args:
       path: of the list.
       column: that holds the paths.
+      all_columns: whether no column may be missing; otherwise those of the first file of a folder are enough.
 
     Raises:
-      InputError: the list cannot be read, or has lines, not columns.
+      InputError: the list cannot be read, or has lines, not columns; or the files of a folder differ in their columns.
     """
     with refusals_explained(path):
         kind, packing = _kind_of(path)
         if files := find_tables(path) or [path] * (packing in _TABLES):
-            return read_table_types(files[0])
+            return read_common_types(path, files) if all_columns else read_table_types(files[0])
         if kind not in _TEXTS:
             _no_columns()
         with storage.open_to_read(path) as packed, _UNPACK.get(packing, _as_it_is)(packed) as text:

@@ -62,9 +62,10 @@ def find_kept(path: str, column: str, written: str) -> tuple[KeptColumn, ...]:
       InputError: the list cannot be read, has no such column, or one with values that cannot be kept.
     """
     path = locate(path)
-    types = read_types(path, column)
+    types = read_types(path, column, all_columns=written == _ALL)
     with refusals_explained(path):
-        others = [Wanted(name) for name in types if name != column]
+        # A column without a name is the index that pandas writes by default.
+        others = [Wanted(name) for name in types if name not in (column, "")]
         wanted = tuple(others) if written == _ALL else _read_wanted(written)
         for name, _ in wanted:
             find_column(list(types), name, KEEP)
@@ -125,7 +126,8 @@ def _text(column: str, value: Any) -> str | None:
         # A time of day is a date, too.
         text = value.isoformat()
     else:
-        raise ListError(f" has a column {column!r} with a {type(value).__name__}, which cannot be kept", KEEP)
+        kind = "an object" if isinstance(value, tuple) else "a list"
+        raise ListError(f" has a column {column!r} with {kind}, which cannot be kept", KEEP)
     if len(text) > LONGEST // 4 and byte_length(text) > LONGEST:
         raise ListError(f" has a column {column!r} with a value of over {LONGEST:,} bytes", KEEP)
     try:

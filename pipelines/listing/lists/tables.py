@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import IO
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.compute
@@ -25,11 +25,13 @@ from pipelines.listing.lists.names import (
     too_long,
 )
 from pipelines.listing.names import is_image
+from pipelines.listing.threads import UnawaitedPool
 
 # A batch takes up to this many times `LONGEST`. Fewer rows would be slower.
 _BATCH = 1024
 _READ_AHEAD = 1 << 20
 _UNFINISHED = "_temporary"
+_AT_ONCE = 16
 
 
 def find_in_folder(folder: str, passed_over: Counter[str] | None) -> list[str]:
@@ -79,6 +81,24 @@ def read_table_types(path: str) -> dict[str, str]:
     """Return the types of a Parquet file's columns by name; empty where the values of one cannot be kept."""
     with storage.open_to_read(path) as file, pyarrow.parquet.ParquetFile(file, pre_buffer=False) as table:
         return {field.name: _kept_type(field.type) for field in table.schema_arrow}
+
+
+def read_common_types(folder: str, files: Sequence[str]) -> dict[str, str]:
+    """Return the types of the columns that all files of a folder have; see `read_table_types`.
+
+    Raises:
+      ListError: one has a column that another one lacks, or the names of folders hold the values of one, as Spark
+        writes them.
+    """
+    for path in files:
+        if partition := next((part for part in path[len(folder) :].split("/")[:-1] if "=" in part), ""):
+            raise ListError(f" has a column in the names of its folders, as in {partition}", KEEP)
+    types = read_table_types(files[0])
+    with UnawaitedPool(_AT_ONCE, "types") as pool:
+        for path, reading in [(path, pool.submit(read_table_types, path)) for path in files[1:]]:
+            if lacking := sorted(reading.result().keys() ^ types.keys()):
+                raise ListError(f" has a column {lacking[0]!r} in one of {files[0]} and {path} alone", KEEP)
+    return types
 
 
 def _kept_type(kind: pa.DataType) -> str:
@@ -146,8 +166,19 @@ def _check_type(field: pa.Field) -> None:
 
 def _rows(names: Iterator[str | NoName], kept: pa.RecordBatch) -> Iterator[Row]:
     """Join names and the values of the same rows."""
-    columns = map(_without_nanoseconds, kept.schema.names, kept.columns)
-    return map(Row, names, zip(*(column.to_pylist() for column in columns), strict=True))
+    return map(Row, names, zip(*map(_values, kept.schema.names, kept.columns), strict=True))
+
+
+def _values(name: str, column: pa.Array) -> list[Any]:
+    """Return the values of a column as Python has them."""
+    try:
+        return list(_without_nanoseconds(name, column).to_pylist())
+    except (OverflowError, ValueError, KeyError) as error:
+        # As in what databases write for infinity; or its zone is none that this machine knows.
+        raise ListError(
+            f" has a column {name!r} with a time outside of the years 1 to 9999, or of an unknown time zone: {error}",
+            f"leave it out, or write it as text; {KEEP}",
+        ) from error
 
 
 def _without_nanoseconds(name: str, column: pa.Array) -> pa.Array:
@@ -197,8 +228,12 @@ def _names(column: pa.Array, row: int, where: str) -> Iterator[str | NoName]:
       row: the number of the row before it.
       where: put behind the number of a row that names nothing.
     """
-    texts = column.cast(pa.string())
-    if _longest(texts) <= LONGEST:
+    try:
+        texts = column.cast(pa.string())
+    except pa.ArrowInvalid:
+        # Bytes that are not UTF-8: each such name becomes a failure of its own.
+        texts = column.cast(pa.binary())
+    if pa.types.is_string(texts.type) and _longest(texts) <= LONGEST:
         for number, name in enumerate(texts.to_pylist(), row + 1):
             yield name or check_name(name, f"row {number:,}{where}")
         return

@@ -103,6 +103,16 @@ def test_texts_of_any_type_are_names(folder: Path, kind: pa.DataType) -> None:
     assert listed(folder / "list.parquet") == NAMES
 
 
+def test_a_name_of_bytes_that_are_not_utf_8_is_a_failure_of_its_own(folder: Path) -> None:
+    names = pa.array([b"a.jpg", b"\xff.jpg", None], pa.binary())
+    pq.write_table(pa.table({"path": names}), folder / "list.parquet")
+
+    good, *failures = list_images([], str(folder / "list.parquet"))
+
+    assert os.path.basename(good.path) == "a.jpg"
+    assert [failure.error for failure in failures if isinstance(failure, Failure)] == ["UnicodeEncodeError", "ValueError"]
+
+
 def test_a_list_in_the_home_folder_may_be_named_by_a_tilde(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(folder))
     (folder / "list.txt").write_text("a.jpg\n")
@@ -115,6 +125,21 @@ def test_a_list_of_lines_has_no_column(folder: Path, ending: str) -> None:
     path.write_bytes((gzip.compress if ending == "txt.gz" else bytes)(b"a.jpg"))
     with pytest.raises(InputError, match=rf"{ending} has lines, not columns; omit --path_column$"):
         listed(path, "image")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("list.csv", gzip.compress(b"path\na.jpg\n"), "is compressed with gzip, not text; if so, its name must end in"),
+        ("list.txt", pa.compress(b"a.jpg", "zstd", asbytes=True), "is compressed with Zstandard, not text; if so"),
+        ("list.jsonl", b"PAR1" + bytes(99), "is a Parquet file, not text; if so, its name must end in .parquet"),
+    ],
+    ids=["gzip", "zstd", "parquet"],
+)
+def test_a_list_is_not_read_as_the_text_that_it_is_not(folder: Path, name: str, data: bytes, reason: str) -> None:
+    (folder / name).write_bytes(data)
+    with pytest.raises(InputError, match=reason):
+        list(list_images([], str(folder / name)))
 
 
 def test_a_text_in_utf_32_is_not_read_as_utf_16(folder: Path) -> None:
