@@ -179,8 +179,11 @@ def _adjusted(thresholds: Sequence[float], flags: argparse.Namespace, footer: Fo
     """Return thresholds with those in place that are given one by one."""
     from pipelines.results.labels import check_label
 
+    given = dict(flags.threshold)
     for label, threshold in flags.threshold:
         check_label(label, footer.labels, f"--threshold {label}={threshold:g}")
+        if threshold != given[label]:
+            raise UsageError(f"--threshold {label} is given twice, as {threshold:g} and {given[label]:g}", "choose one")
     adjusted = {**dict(zip(footer.labels, thresholds, strict=True)), **dict(flags.threshold)}
     return tuple(adjusted[label] for label in footer.labels)
 

@@ -64,6 +64,8 @@ def find_columns(table: Table, options: LabelOptions) -> Columns:
       LabelError: the header cannot be understood, or lacks a column of the options.
     """
     names = [spelling.tidy(name) for name in table.names]
+    if not names:
+        raise LabelError("has no columns", f"use {_FORMATS}")
     is_told = options.image_column or options.tags_columns or {*_IMAGE_COLUMNS, *_TAGS_COLUMNS} & set(map(_kind, names))
     if not is_told:
         _refuse_row_as_header(table)

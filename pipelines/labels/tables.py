@@ -15,7 +15,7 @@ from datetime import date, time
 from decimal import Decimal
 from functools import cached_property
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pipelines.labels.findings import LabelError, shown
 from pipelines.labels.missing import is_missing
@@ -179,13 +179,21 @@ def from_parquet(data: bytes) -> Table:
             texts = [one.name for one in fields if not pa.types.is_binary(one.type)]
             table = file.read([f"{name}.path" if name in packed else name for name in texts])
         columns = [
-            [as_cell(value["path"] if value and name in packed else value) for value in column.to_pylist()]
+            [as_cell(value["path"] if value and name in packed else value) for value in _values(column)]
             for name, column in zip(table.column_names, table.columns, strict=True)
         ]
     except (pa.ArrowException, OSError, ValueError) as error:
         raise LabelError("damaged or not a Parquet file", "export it again") from error
     lines = [Line(f"row {number}", cells) for number, cells in enumerate(zip(*columns, strict=True), 1)]
     return Table(Line("header", table.column_names), lines)
+
+
+def _values(column: Any) -> list[Any]:
+    """Return the values of a column of Arrow; as texts if Python has no such times, as for a database's infinity."""
+    try:
+        return list(column.to_pylist())
+    except OverflowError:
+        return list(column.cast("string").to_pylist())
 
 
 def as_cell(value: object) -> Cell:

@@ -110,6 +110,10 @@ MISTAKES: dict[str, tuple[Callable[[Path], list[str]], str]] = {
         "raod is not a label of the model; did you mean road?",
     ),
     "missing": (with_thresholds(road=None), "has no threshold for road; add one for each label"),
+    "one by one, twice": (
+        lambda _: ["--threshold=road=0.1", "--threshold=road=0.2"],
+        "--threshold road is given twice, as 0.1 and 0.2; choose one",
+    ),
     "unknown rule": (lambda _: ["--alone=clouds"], "--alone: clouds is not a label of the model"),
     "a group of one": (lambda _: ["--exclusive=clear"], "'clear' does not name two or more different labels"),
     "the same twice": (lambda _: ["--exclusive=clear,clear"], "does not name two or more different labels"),

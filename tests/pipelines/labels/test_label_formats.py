@@ -96,6 +96,9 @@ def test_json(name: str, text: str, tmp_path: Path) -> None:
         ("labels.json", "[", "not JSON: Expecting value"),
         ("labels.json", "[]", "the file is empty"),
         ("labels.parquet", "PAR1 no more", "damaged or not a Parquet file; export it again"),
+        ("labels.json", "{}", "has no columns; use image_name,tags, or "),
+        ("labels.json", "[{}]", "has no columns; use image_name,tags, or "),
+        ("labels.jsonl", "{}", "has no columns; use image_name,tags, or "),
         ("labels.csv.gz", "no gzip", "is not a whole .gz file; export it again"),
         ("labels.csv.zip", "no zip", "is not a .zip file that can be unpacked: File is not a zip file; unpack"),
     ],
@@ -119,6 +122,12 @@ def test_parquet_as_bigearthnet_writes_it(tmp_path: Path) -> None:
         "S2A_2": {"Arable land"},
     }
     assert "1 row without tags, skipped: S2A_3" in findings_of(tmp_path / "metadata.parquet")
+
+
+def test_times_that_python_does_not_have_do_no_harm_in_parquet(tmp_path: Path) -> None:
+    infinity = pa.array([2**63 - 1], pa.timestamp("us"))
+    pq.write_table(pa.table({"image_name": ["a"], "tags": ["clear"], "valid_until": infinity}), tmp_path / "x.parquet")
+    assert tags_of(tmp_path / "x.parquet") == {"a": {"clear"}}
 
 
 def test_parquet_with_images_inside(tmp_path: Path) -> None:

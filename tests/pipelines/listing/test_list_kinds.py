@@ -110,7 +110,10 @@ def test_a_name_of_bytes_that_are_not_utf_8_is_a_failure_of_its_own(folder: Path
     good, *failures = list_images([], str(folder / "list.parquet"))
 
     assert os.path.basename(good.path) == "a.jpg"
-    assert [failure.error for failure in failures if isinstance(failure, Failure)] == ["UnicodeEncodeError", "ValueError"]
+    assert [failure.error for failure in failures if isinstance(failure, Failure)] == [
+        "UnicodeEncodeError",
+        "ValueError",
+    ]
 
 
 def test_a_list_in_the_home_folder_may_be_named_by_a_tilde(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
