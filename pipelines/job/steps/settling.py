@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from apache_beam.pvalue import TaggedOutput
 
-from pipelines import storage
+from pipelines import archives, storage
 from pipelines.archives.packed import pack, unpack
 from pipelines.job import counters
 from pipelines.job.steps.outputs import COUNTED, FOUND, POSTPONED, SUPERSEDED, UNLISTED, Step, in_window, sort_out
@@ -47,7 +47,10 @@ class Settled(NamedTuple):
 def settle(run: Run, earlier: EarlierRows, listed: Listed) -> Settled:
     """Decide what becomes of a name, by the earlier row of its image, if it has one."""
     if isinstance(listed, ImageRef) and not all(map(run.holds, listed.named)):
-        listed = failed(listed, "list", "ValueError", f"it is not below --relative_to {run.relative_to}")
+        reason = f"it is not below --relative_to {run.relative_to}"
+        if listed.place is None and archives.split_member(listed.path)[1] is not None:
+            reason = "--relative_to cannot tell its name from that of a member of an archive; rename the file"
+        listed = failed(listed, "list", "ValueError", reason)
     path = run.known_as(listed.path)
     superseded = () if run.overwrite else tuple(find_stale(earlier, run, listed))
     row = earlier.find(path, listed.fingerprint)

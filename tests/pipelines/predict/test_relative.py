@@ -119,6 +119,14 @@ def test_what_is_not_below_the_folder_is_a_failure(run: Predict, archive: Path, 
     assert outputs.failed(tmp_path / "out") == {"broken.jpg": f"it is not below --relative_to {archive}/deep"}
 
 
+def test_a_file_named_like_a_member_of_an_archive_fails_for_its_name(run: Predict, tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "x.tar::m.jpg").write_bytes(CHIP)
+    assert run(input=tmp_path / "d", relative_to=tmp_path / "d", max_failure_rate=1) == 0
+    [reason] = outputs.failed(tmp_path / "out").values()
+    assert reason == "--relative_to cannot tell its name from that of a member of an archive; rename the file"
+
+
 @pytest.mark.parametrize(
     ("pattern", "fits"),
     [
