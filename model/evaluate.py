@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from model.quality.fbeta import add_beta
-from pipelines.commandline.files import check_named, open_bytes, place, write_named
 from pipelines.commandline.labels import add_labels, read_label_source
-from pipelines.commandline.parser import Parser, UsageError, print_error
+from pipelines.commandline.parser import Parser, UsageError, place, print_error
 from pipelines.commandline.printing import discard_output, show, to_output
 from pipelines.errors import ExitCode, ScenetagsError
 
@@ -81,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         flags = _parser().parse_args(sys.argv[1:] if argv is None else argv)
         # Imported here: NumPy and Arrow would make `--help` slow.
         from model.quality.evaluation import describe, evaluate, lay_out
+        from pipelines.commandline.files import write_named
 
         source = read_label_source(flags)
         assert source  # the parser requires it
@@ -118,6 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _check_written(flags: argparse.Namespace, source: LabelSource) -> None:
     """Refuse to write into the output that is measured, or over its labels, before anything is read."""
+    from pipelines.commandline.files import check_named
     from pipelines.results.outputs import open_output
     from pipelines.results.outside import check_outside
 
@@ -137,6 +138,7 @@ def _check_written(flags: argparse.Namespace, source: LabelSource) -> None:
 
 def _draw(reliability: Reliability, picture: str) -> None:
     from model.quality.curves import draw_reliability
+    from pipelines.commandline.files import open_bytes
 
     with open_bytes("--picture", picture) as file:
         file.write(draw_reliability(reliability))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from pipelines import storage
 from pipelines.commandline.execution import add_anonymous
-from pipelines.commandline.files import check_named, place, write_named
-from pipelines.commandline.parser import Parser, UsageError, between, print_error
+from pipelines.commandline.files import check_named, write_named
+from pipelines.commandline.parser import Parser, UsageError, between, place, print_error
 from pipelines.commandline.printing import log, show
 from pipelines.errors import ExitCode, ScenetagsError
 

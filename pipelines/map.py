@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from pipelines import storage
 from pipelines.commandline.execution import add_anonymous
-from pipelines.commandline.files import check_named, open_named, place
-from pipelines.commandline.parser import Parser, UsageError, between, print_error
+from pipelines.commandline.files import check_named, open_named
+from pipelines.commandline.parser import Parser, UsageError, between, place, print_error
 from pipelines.commandline.printing import show, to_output
 from pipelines.errors import ExitCode, ScenetagsError
 from pipelines.results.maps import MEAN, MERGES

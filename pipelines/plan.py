@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from pipelines import storage
-from pipelines.commandline.files import check_named, place, write_named
+from pipelines.commandline.files import check_named, write_named
 from pipelines.commandline.flags import add_flags, choose_log_format, read_options
 from pipelines.commandline.options import PredictOptions
-from pipelines.commandline.parser import Parser, UsageError, print_error
+from pipelines.commandline.parser import Parser, UsageError, place, print_error
 from pipelines.commandline.printing import announce, log, log_libraries, show, to_output
 from pipelines.errors import ExitCode, ScenetagsError
 from pipelines.planning import machines

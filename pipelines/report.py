@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from pipelines import storage
 from pipelines.commandline.execution import add_anonymous
-from pipelines.commandline.files import check_named, place, write_named
+from pipelines.commandline.files import check_named, write_named
 from pipelines.commandline.labels import add_labels, read_label_source
-from pipelines.commandline.parser import Parser, at_least, print_error
+from pipelines.commandline.parser import Parser, at_least, place, print_error
 from pipelines.commandline.printing import show
 from pipelines.errors import ExitCode, ScenetagsError
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from pipelines import storage
 from pipelines.commandline.execution import add_anonymous, add_engine
-from pipelines.commandline.files import check_named, place
+from pipelines.commandline.files import check_named
 from pipelines.commandline.flags import add_model
-from pipelines.commandline.parser import Parser, UsageError, print_error
+from pipelines.commandline.parser import Parser, UsageError, place, print_error
 from pipelines.commandline.printing import log, show
 from pipelines.commandline.rasters import add_rasters, check_percentiles, read_rendering
 from pipelines.commandline.scenes import add_scenes, read_documents, read_grid

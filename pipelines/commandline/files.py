@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 import shutil
@@ -13,14 +12,6 @@ from typing import IO, TextIO
 
 from pipelines import storage
 from pipelines.commandline.parser import UsageError
-
-
-def place(text: str) -> str:
-    """Read the value of a flag that names what to write: a path, or a URL with `file://`."""
-    try:
-        return storage.plain(text)
-    except storage.UnsupportedStorageError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def check_named(flag: str, path: str, endings: Sequence[str]) -> None:

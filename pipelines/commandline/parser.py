@@ -193,3 +193,14 @@ def _read_switch(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise argparse.ArgumentTypeError(f"{text} is neither true nor false")
     return text.lower() == "true"
+
+
+def place(text: str) -> str:
+    """Be a flag type: the path of what is written, which may be a URL with `file://`."""
+    # Imported here, as help needs no storage.
+    from pipelines import storage
+
+    try:
+        return storage.plain(text)
+    except storage.UnsupportedStorageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

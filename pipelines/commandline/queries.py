@@ -9,8 +9,7 @@ from collections.abc import Sequence
 
 from pipelines import storage
 from pipelines.commandline.execution import add_anonymous
-from pipelines.commandline.files import place
-from pipelines.commandline.parser import Parser, UsageError, at_least, read_bound
+from pipelines.commandline.parser import Parser, UsageError, at_least, place, read_bound
 
 TOP = 50
 """Images that are found by likeness or novelty, unless said otherwise."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import threading
 from pathlib import Path
 
 import pytest
 
-from pipelines.commandline.files import open_named, place, write_named
+from pipelines.commandline.files import open_named, write_named
 from pipelines.commandline.parser import UsageError
 
 
@@ -95,11 +94,3 @@ def test_a_long_text_goes_to_a_device_as_it_is(tmp_path: Path) -> None:
         open_named("--json", str(tmp_path / "missing" / "x.json")),
     ):
         pass
-
-
-def test_a_url_of_a_local_file_is_its_path() -> None:
-    assert place("file:///a%20b/c.html") == "/a b/c.html"
-    for unchanged in ("-", "a b/c%20.html", "gs://bucket/x.csv"):
-        assert place(unchanged) == unchanged
-    with pytest.raises(argparse.ArgumentTypeError, match=r"file://elsewhere/x names a file of another machine; write"):
-        place("file://elsewhere/x")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import re
 
 import pytest
 
 from pipelines import cli
-from pipelines.commandline.parser import print_stopped
+from pipelines.commandline.parser import place, print_stopped
 
 FULL = (errno.ENOSPC, "No space left on device")
 
@@ -48,3 +49,11 @@ def test_help_shows_a_switch_without_the_value_that_it_may_have(
     assert {flag for flag in switches if shown[flag] == ""} == switches
     assert "true|false" not in page
     assert "[FOLDER,...]" in page or command != "predict", "a value that people may give is shown"
+
+
+def test_a_url_of_a_local_file_is_its_path() -> None:
+    assert place("file:///a%20b/c.html") == "/a b/c.html"
+    for unchanged in ("-", "a b/c%20.html", "gs://bucket/x.csv"):
+        assert place(unchanged) == unchanged
+    with pytest.raises(argparse.ArgumentTypeError, match=r"file://elsewhere/x names a file of another machine; write"):
+        place("file://elsewhere/x")
