@@ -75,7 +75,11 @@ class Streams:
             data = self._stream.read(span.length)
         except BROKEN as error:
             self.close()
-            raise damaged(error) from error
+            translated = damaged(error)
+            if translated is error:
+                # Caused by itself, it would send whoever follows the causes round and round.
+                raise
+            raise translated from error
         if len(data) < span.length:
             raise DamagedArchiveError(SHORTER)
         return data

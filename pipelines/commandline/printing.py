@@ -17,6 +17,7 @@ from typing import Any, TextIO
 
 from pipelines.credentials import without_secrets
 from pipelines.errors import printable
+from pipelines.supervision.machine import STANDARD_ERROR, standard_error
 
 LOG_FORMATS = ("text", "json")
 
@@ -41,10 +42,29 @@ def log(*lines: str, severity: str = "ERROR", **fields: Any) -> None:
       fields: that only JSON shows; numbers, strings, and objects of numbers.
     """
     try:
-        _write(lines, severity, fields, sys.stderr)
+        with _to_standard_error() as stream:
+            _write(lines, severity, fields, stream)
     except OSError:
         # Otherwise Python would try again when it ends, and change the exit code.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+@contextmanager
+def _to_standard_error() -> Iterator[TextIO]:
+    """Yield standard error, also while what native code writes there is dropped."""
+    descriptor = standard_error()
+    if descriptor == STANDARD_ERROR or not _is_standard_error(sys.stderr):
+        yield sys.stderr
+        return
+    with open(os.dup(descriptor), "w", encoding=sys.stderr.encoding) as stream:
+        yield stream
+
+
+def _is_standard_error(stream: TextIO) -> bool:
+    try:
+        return stream.fileno() == STANDARD_ERROR
+    except (AttributeError, OSError, ValueError):
+        return False
 
 
 class UnprintableError(Exception):
@@ -77,7 +97,7 @@ def announce(message: str) -> None:
     text = f"\nscenetags: {message}" if _log_format == "text" else _as_json([f"scenetags: {message}"], "WARNING", {})
     # The reader may have ended by the same signal: `| tee` by Ctrl-C, a terminal by its SIGHUP.
     with suppress(OSError):
-        os.write(2, f"{text}\n".encode())
+        os.write(standard_error(), f"{text}\n".encode())
 
 
 def show_result(*lines: str, **fields: Any) -> None:

@@ -67,8 +67,13 @@ class Child:
         self._trace = watchdog.Trace()
         self._connection: Connection[Any, Any]
         self._connection, theirs = Pipe()
-        with theirs:
-            self._process = starter.submit(self._spawn, theirs.fileno()).result()
+        try:
+            with theirs:
+                self._process = starter.submit(self._spawn, theirs.fileno()).result()
+        except BaseException:
+            self._connection.close()
+            self._trace.close()
+            raise
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="names")
         self._receiver = threading.Thread(target=self._receive, name="predictions", daemon=True)
         try:

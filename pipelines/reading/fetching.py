@@ -107,7 +107,8 @@ class Prefetch:
         Args:
           wait: for the image that is being fetched.
         """
-        for begun, _ in self._begun.values():
+        # A copy: a thread that is overdue may still take away what it has waited for.
+        for begun, _ in list(self._begun.values()):
             begun.admitted.cancel()
         self._executor.shutdown(wait, cancel_futures=True)
 

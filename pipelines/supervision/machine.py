@@ -6,12 +6,16 @@ import ctypes
 import math
 import os
 import resource
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _OWN_CGROUPS = Path("/proc/self/cgroup")
+
+STANDARD_ERROR = 2
+"""Its descriptor."""
 
 
 def available_cores() -> int:
@@ -65,20 +69,52 @@ def return_freed_memory() -> None:
         library.malloc_trim(0)
 
 
+class _StandardError:
+    """Standard error, which several threads may have muted at the same time.
+
+    Attributes:
+      changing: held while it is muted or no longer is.
+      muters: number of those who want it muted.
+      descriptor: of the place to which it leads.
+    """
+
+    def __init__(self) -> None:
+        self.changing = threading.Lock()
+        self.muters = 0
+        self.descriptor = STANDARD_ERROR
+
+
+_standard_error = _StandardError()
+
+
+def standard_error() -> int:
+    """Return a descriptor of standard error that also works while native messages are muted."""
+    return _standard_error.descriptor
+
+
 @contextmanager
 def native_messages_muted() -> Iterator[None]:
     """Drop what native code writes to standard error, bypassing Python and any logging level.
 
-    LiteRT and TensorFlow print a greeting there at every start. Errors they raise are not dropped.
+    LiteRT and TensorFlow print a greeting there at every start. Errors they raise are not dropped, and our own messages
+    go to `standard_error`.
     """
-    with open(os.devnull, "wb") as nowhere:
-        kept = os.dup(2)
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+    state = _standard_error
+    with state.changing:
+        if not state.muters:
+            state.descriptor = os.dup(STANDARD_ERROR)
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), STANDARD_ERROR)
+        state.muters += 1
+    try:
+        yield
+    finally:
+        with state.changing:
+            state.muters -= 1
+            if not state.muters:
+                kept, state.descriptor = state.descriptor, STANDARD_ERROR
+                os.dup2(kept, STANDARD_ERROR)
+                os.close(kept)
 
 
 def _groups(controller: str, cgroups: Path, own: Path) -> Iterator[Path]:

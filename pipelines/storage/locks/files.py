@@ -95,8 +95,10 @@ class LockFile:
         """Release the flock."""
         # A renewal that hangs keeps the file, whose number must not come to mean another one meanwhile.
         if self._file is not None and self._writing.acquire(timeout=_SECONDS_TO_WRITE):
-            self._file.close()
-            self._writing.release()
+            try:
+                self._file.close()
+            finally:
+                self._writing.release()
 
     def unsupported(self, what: str) -> UnsupportedStorageError:
         """Return the error for a file system that cannot keep locks.

@@ -5,11 +5,13 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from pipelines.commandline.printing import announce, log
 from pipelines.supervision import machine
 from pipelines.supervision.machine import (
     available_cores,
@@ -158,3 +160,29 @@ def test_native_messages_are_dropped_and_nothing_before_or_after(
 
     assert capfd.readouterr().err == "before, after"
     assert len(os.listdir("/proc/self/fd")) == files, "a file was left open"
+
+
+def test_our_own_messages_are_printed_while_those_of_native_code_are_dropped(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", open(2, "w", closefd=False))  # noqa: SIM115
+    with native_messages_muted():
+        announce("finishing what is in progress")
+        log("the lock was taken over")
+        os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU. ")
+
+    assert capfd.readouterr().err == "\nscenetags: finishing what is in progress\nthe lock was taken over\n"
+
+
+def test_native_messages_are_dropped_until_the_last_of_several_threads_wants_them(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    first, second = native_messages_muted(), native_messages_muted()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    os.write(2, b"dropped")
+    second.__exit__(None, None, None)
+    os.write(2, b"after")
+
+    assert capfd.readouterr().err == "after"
