@@ -6,6 +6,7 @@ never waits for decoding, and an interrupted training finds its images decoded w
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -31,6 +32,7 @@ from pipelines.supervision.machine import available_cores
 RESIZE_FILTER = "bilinear16"
 
 _PIXELS = "pixels.npy"
+_DIGESTS = "digests.npy"
 _OUTCOME = "decoded.json"
 # Images read from a bucket at a time: each waits for its request.
 _REQUESTS = 32
@@ -53,12 +55,14 @@ class DecodedImages(NamedTuple):
     Attributes:
       pixels: uint8 [M, S, S, 3], one image per entry of the list; mapped from the cache, undefined if unreadable.
       readable: int64 [N]; indices in the list of the images that could be decoded.
+      digests: uint64 [M], of the file of each image; undefined if it could not be read.
       repairs: number of images per repair of `images.decode`.
       unreadable: the other images.
     """
 
     pixels: NDArray[np.uint8]
     readable: NDArray[np.int64]
+    digests: NDArray[np.uint64]
     repairs: dict[str, int]
     unreadable: tuple[Unreadable, ...]
 
@@ -120,7 +124,7 @@ def decode(
     lost = {bad.path for bad in unreadable}
     readable = np.array([i for i, path in enumerate(paths) if path not in lost], np.int64)
     pixels = np.load(folder / _PIXELS, mmap_mode="r", allow_pickle=False)
-    return DecodedImages(pixels, readable, outcome["repairs"], unreadable)
+    return DecodedImages(pixels, readable, np.load(folder / _DIGESTS), outcome["repairs"], unreadable)
 
 
 def is_decoded(folder: Path) -> bool:
@@ -194,6 +198,7 @@ def _decode_all(
         with (folder / _PIXELS).open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
 
+    digests = np.zeros(len(paths), np.uint64)
     cores = available_cores()
     # As many as read at a time would take gigabytes: a decoded image may have 64 million pixels.
     decoders = BoundedSemaphore(cores)
@@ -209,6 +214,7 @@ def _decode_all(
         except (images.ImageError, OSError) as error:
             return Unreadable(paths[index], str(error))
         pixels[index] = decoded.pixels
+        digests[index] = int.from_bytes(hashlib.blake2b(data, digest_size=8).digest())
         return decoded.repairs
 
     repairs: Counter[str] = Counter()
@@ -222,6 +228,7 @@ def _decode_all(
             else:
                 repairs.update(outcome)
     pixels.flush()
+    np.save(folder / _DIGESTS, digests)
     return {"repairs": dict(sorted(repairs.items())), "unreadable": unreadable}
 
 
@@ -245,11 +252,13 @@ def _check_space(folder: Path, needed: int, count: int) -> None:
 
 
 def _read_outcome(folder: Path, identity: str, shape: tuple[int, int, int, int]) -> dict[str, Any] | None:
-    """Return the cached result of decoding the same images, if its pixels are still there; else None."""
+    """Return the cached result of decoding the same images, if pixels and digests are still there; else None."""
     try:
         outcome: dict[str, Any] = json.loads((folder / _OUTCOME).read_text())
         pixels = np.load(folder / _PIXELS, mmap_mode="r", allow_pickle=False)
+        digests = np.load(folder / _DIGESTS, allow_pickle=False)
     except (OSError, ValueError):
         return None
     same = outcome.get("identity") == identity and pixels.shape == shape and pixels.dtype == np.uint8
+    same = same and digests.shape == shape[:1] and digests.dtype == np.uint64
     return outcome if same else None

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.data.dataset import Examples, spread
+from model.data.learnt import IS_COMPLETE, NOTHING, Learnt
 from model.export import card, descriptions, quantization
 from model.quality import curves
 from model.quality.facts import Facts, measure
@@ -39,7 +40,14 @@ class ExportError(ScenetagsError):
     exit_code = ExitCode.STOPPED
 
 
-def export(model: Any, output: Path, facts: Facts, validation: Examples, calibration: Examples | None = None) -> Bundle:
+def export(
+    model: Any,
+    output: Path,
+    facts: Facts,
+    validation: Examples,
+    calibration: Examples | None = None,
+    learnt: Learnt = NOTHING,
+) -> Bundle:
     """Write a trained network as a bundle, completely or not at all.
 
     Args:
@@ -51,6 +59,7 @@ def export(model: Any, output: Path, facts: Facts, validation: Examples, calibra
           an int8 file.
       calibration: the training images, for an int8 bundle: its thresholds and figures are those of the int8 file, and
           `facts`, which describe the network, are what they were before. None for a float32 bundle.
+      learnt: the images that the network has learnt from.
 
     Raises:
       ExportError: a layer does not compute in float32; an exported file and the Keras model differ by more than
@@ -70,7 +79,8 @@ def export(model: Any, output: Path, facts: Facts, validation: Examples, calibra
             answers = facts.probabilities[checked]
         golden = spread(len(images), GOLDEN_IMAGES)
         np.savez_compressed(folder / GOLDEN, pixels=images[golden], probabilities=answers[golden])
-        _describe(folder, facts)
+        learnt.write(folder)
+        _describe(folder, facts, learnt)
     return load_bundle(str(output))
 
 
@@ -220,7 +230,7 @@ def _quantize(folder: Path, facts: Facts, validation: Examples, calibration: Exa
     return quantization.of_quantized(facts, probabilities, len(images))
 
 
-def _describe(folder: Path, facts: Facts) -> None:
+def _describe(folder: Path, facts: Facts, learnt: Learnt) -> None:
     """Add curves and descriptions to a bundle."""
     quality, made_with = measure(facts), versions()
     truth = facts.data.validation_targets > 0.5
@@ -235,7 +245,7 @@ def _describe(folder: Path, facts: Facts) -> None:
         thresholds=facts.thresholds.each.tolist(),
         image_size=facts.network.image_size,
         resize_filter=facts.network.resize_filter,
-        training=training_summary(facts),
+        training=training_summary(facts) | {IS_COMPLETE: learnt.is_complete},
         metrics=metrics_summary(facts, quality),
         versions=made_with,
         rendering=facts.network.rendering,

@@ -34,6 +34,16 @@ def of_split(
     return tuple(_of_split(labels, train_targets, validation_targets, wanted_share))
 
 
+def of_start(is_known: bool) -> tuple[str, ...]:
+    """Return what it means for the figures if nobody knows which images a training has started from, or nothing."""
+    if is_known:
+        return ()
+    return (
+        "the bundle that the training started from does not say which images it has learnt: if held-out images are "
+        "among them, figures and thresholds flatter",
+    )
+
+
 def of_network(fbeta: float, fbeta_of_frequencies: float, beta: float = BETA) -> tuple[str, ...]:
     """Return what the F-beta of a trained network says about it, in a sentence or none."""
     if fbeta > fbeta_of_frequencies:

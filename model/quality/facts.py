@@ -68,6 +68,7 @@ class Data:
       train_targets: float32 [N, L], 1.0 if training image n has label l.
       validation_targets: float32 [M, L], of the held-out images.
       reference: what all of these images look like; None if there are too few to tell.
+      is_start_known: whether it is known which images the network had learnt before, so that none of them is held out.
     """
 
     images: str
@@ -79,6 +80,7 @@ class Data:
     train_targets: NDArray[np.float32]
     validation_targets: NDArray[np.float32]
     reference: Reference | None = None
+    is_start_known: bool = True
 
     @property
     def images_name(self) -> str:
@@ -270,6 +272,7 @@ def measure(facts: Facts) -> Quality:
         cost_of_int8=_cost(facts.quantization, truth, probabilities, beta) if facts.quantization else None,
         never_given=find_never_given(scores.labels, data.train_support.tolist()),
         cautions=(
+            *cautions.of_start(data.is_start_known),
             *cautions.of_split(facts.labels, data.train_targets, data.validation_targets, data.validation_fraction),
             *cautions.of_network(scores.fbeta_over_samples, fbeta_of_frequencies, beta),
         ),

@@ -6,14 +6,19 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from model.data import dataset
+import numpy as np
+from numpy.typing import NDArray
+
+from model.data import dataset, duplicates
+from model.data.learnt import NOTHING, Learnt, pair, read_learnt
 from model.data.listing import list_images
 from model.quality import cautions
 from model.training.settings import Settings
-from model.training.splitting import Assignment, assign, divide, read_rows
+from model.training.splitting import Assignment, Images, assign, divide, read_rows
 from model.training.workspace import Workspace
 from pipelines import labels
 from pipelines.commandline.printing import show
+from pipelines.inference.bundle import Bundle
 
 
 class Data(NamedTuple):
@@ -24,6 +29,8 @@ class Data(NamedTuple):
       training: the examples to learn from.
       validation: the examples held out.
       repairs: number of images per repair of `images.decode`.
+      learnt: the images that the network has learnt from when it is measured, before this training included.
+      held_out_digests: uint64 [M, 2], of the examples held out.
       findings: problems of the label file and the images.
     """
 
@@ -31,6 +38,8 @@ class Data(NamedTuple):
     training: dataset.Examples
     validation: dataset.Examples
     repairs: dict[str, int]
+    learnt: Learnt
+    held_out_digests: NDArray[np.uint64]
     findings: tuple[labels.Finding, ...]
 
 
@@ -89,6 +98,7 @@ def read(found: Found, settings: Settings, workspace: Workspace) -> Data:
     Raises:
       DatasetError: the images cannot be used.
       SplitError: they cannot be divided as the user has said.
+      BundleError: what the bundle in --weights has learnt cannot be read.
     """
     decoded = dataset.decode(
         found.files, settings.image_size, workspace.images, settings.rendering, settings.resize_filter
@@ -110,14 +120,25 @@ def read(found: Found, settings: Settings, workspace: Workspace) -> Data:
         findings = (*findings, dropped)
     examples = dataset.Examples(decoded.pixels, decoded.readable, labels.multi_hot(tags, vocabulary))
     image_names = [os.path.basename(path) for path in found.files]
-    assignment = found.assignment.take(decoded.readable)
-    divided, copies = divide(settings, assignment, examples, [image_names[index] for index in decoded.readable])
+    of_pixels = duplicates.digests(examples)
+    digests = pair(decoded.digests[decoded.readable], of_pixels)
+    before = read_learnt(settings.weights) if isinstance(settings.weights, Bundle) else NOTHING
+    images = Images([image_names[index] for index in decoded.readable], of_pixels, before.has(digests))
+    divided, copies = divide(settings, found.assignment.take(decoded.readable), examples, images)
     _report(copies)
     training, held_out = examples.take(divided.train), examples.take(divided.validation)
     show(f"{len(divided.train)} images to train on, {len(divided.validation)} held out, {len(vocabulary)} labels")
     told = cautions.of_split(vocabulary, training.targets, held_out.targets, settings.validation_fraction)
-    show(*(f"caution: {caution}" for caution in told))
-    return Data(vocabulary, training, held_out, decoded.repairs, (*findings, *copies))
+    show(*(f"caution: {caution}" for caution in (*cautions.of_start(before.is_complete), *told)))
+    return Data(
+        labels=vocabulary,
+        training=training,
+        validation=held_out,
+        repairs=decoded.repairs,
+        learnt=before.with_images(digests[divided.train]),
+        held_out_digests=digests[divided.validation],
+        findings=(*findings, *copies),
+    )
 
 
 def _report(findings: Iterable[labels.Finding]) -> None:

@@ -81,7 +81,7 @@ def train(settings: Settings) -> None:
       LabelError: the label file cannot be used.
       DatasetError: the images cannot be used.
       WorkspaceError: an unfinished training with different settings is in the way.
-      WeightsError: the pretrained weights cannot be used.
+      WeightsError, BundleError: the initial weights cannot be used.
       ExportError: the export failed its checks, or cannot be written.
       DivergedError: no epoch had a finite loss.
       NotANumberError: the trained network gives NaN.
@@ -132,7 +132,8 @@ def _train(data: reading.Data, setup: _Setup) -> Bundle:
     network.calibrate(model, outcome.calibrated.correction)
     learnt = _gather(settings, data, training, outcome)
     ranges = data.training if settings.quantize == "int8" else None
-    return export.export(model, settings.output, learnt, data.validation, ranges)
+    images = data.learnt.with_images(data.held_out_digests) if outcome.final_epochs else data.learnt
+    return export.export(model, settings.output, learnt, data.validation, ranges, images)
 
 
 def _measure(training: fitting.Training, best: Epoch, settings: Settings) -> _Outcome:
@@ -185,6 +186,7 @@ def _gather(settings: Settings, data: reading.Data, training: fitting.Training, 
             train_targets=data.training.targets,
             validation_targets=data.validation.targets,
             reference=reference.gather(data.training, data.validation),
+            is_start_known=data.learnt.is_complete,
         ),
         training=facts.Training(
             head_epochs=settings.head_epochs,

@@ -216,7 +216,7 @@ def _add_network(parser: Parser) -> None:
     width = f"width multiplier of MobileNetV2 (default: {_ALPHA:g}, or that of the bundle in --weights)"
     weights = (
         "initial weights: ImageNet's, downloaded by Keras; none; a weights file without the head; or a bundle of your "
-        f"own: labels that it shares keep their part of the head {_DEFAULT}"
+        f"own: labels that it shares keep their part of the head, and no image it has learnt is held out {_DEFAULT}"
     )
     fit = (
         "how an image that is not square becomes one, also in prediction: squash distorts it, crop takes its middle, "

@@ -54,6 +54,20 @@ class Assignment(NamedTuple):
         )
 
 
+class Images(NamedTuple):
+    """The images of examples.
+
+    Attributes:
+      names: of the N images, for findings.
+      digests: of their pixels.
+      learnt: bool [N], whether the bundle in --weights has learnt from them.
+    """
+
+    names: Sequence[str]
+    digests: Sequence[str]
+    learnt: NDArray[np.bool_]
+
+
 def flags(settings: Settings) -> dict[str, str]:
     """Return how the user divides the images, by flag; of files only their names."""
     given = {
@@ -129,38 +143,71 @@ def assign(settings: Settings, matched: LabelledImages) -> tuple[Assignment, lis
 
 
 def divide(
-    settings: Settings, assignment: Assignment, examples: Examples, names: Sequence[str]
+    settings: Settings, assignment: Assignment, examples: Examples, images: Images
 ) -> tuple[split.Split, list[Finding]]:
     """Divide the examples, and find pictures that are on both sides all the same.
 
-    Identical images stay together if a share is drawn.
+    If a share is drawn, identical images stay together, and what the network has learnt before is not held out.
 
     Args:
       settings: of the training.
       assignment: of the examples.
       examples: that can be read.
-      names: of their images, for findings.
+      images: of the examples.
 
     Raises:
-      SplitError: a side is empty.
+      SplitError: a side is empty, or the network has learnt images that the user wants to hold out.
     """
-    digests = duplicates.digests(examples)
+    findings: list[Finding] = []
     if assignment.sides is None:
-        divided = _draw(settings, groups.number(digests, assignment.groups or [""] * len(digests)), examples)
+        numbers = groups.number(images.digests, assignment.groups or [""] * len(images.names))
+        divided, findings = _train_on_learnt(_draw(settings, numbers, examples), numbers, images)
     else:
         sides = np.array(assignment.sides)
         divided = split.Split(np.flatnonzero(sides == "train"), np.flatnonzero(sides == "held out"))
         if not all(map(len, divided)):
             raise SplitError("no image that can be read is left on one side of the split", "correct either")
+        learnt = divided.validation[images.learnt[divided.validation]]
+        if len(learnt):
+            raise _learnt_error(learnt, "", divided.validation, images)
     if assignment.groups is not None:
         show(f"{len(examples.rows)} images in {groups.number(assignment.groups).max() + 1} groups")
-    return divided, list(_find_copies(examples, divided, digests, names))
+    return divided, [*findings, *_find_copies(examples, divided, images)]
 
 
 def _draw(settings: Settings, numbers: NDArray[np.int64], examples: Examples) -> split.Split:
     if numbers.max() == 0:
         raise SplitError("all images are in the same group, or identical", "no image can be held out; check the groups")
     return split.stratified(examples.targets, settings.validation_fraction or 0, settings.seed, numbers)
+
+
+def _train_on_learnt(
+    divided: split.Split, numbers: NDArray[np.int64], images: Images
+) -> tuple[split.Split, list[Finding]]:
+    """Move held-out images to the other side that the network has learnt before, and those of the same group.
+
+    Raises:
+      SplitError: none is left.
+    """
+    held_out = divided.validation
+    is_learnt = np.isin(numbers[held_out], numbers[images.learnt])
+    if is_learnt.all():
+        others = "" if images.learnt[held_out].all() else ", or others of their group,"
+        raise _learnt_error(held_out, others, held_out, images)
+    moved = held_out[is_learnt]
+    names = tuple(images.names[image] for image in moved)
+    what = "held-out images that the bundle in --weights has learnt, or others of their group: trained on instead"
+    divided = split.Split(np.sort(np.append(divided.train, moved)), held_out[~is_learnt])
+    return divided, [Finding(what, names)] if names else []
+
+
+def _learnt_error(learnt: NDArray[np.int64], others: str, held_out: NDArray[np.int64], images: Images) -> SplitError:
+    return SplitError(
+        f"{len(learnt):,} of {len(held_out):,} held-out images{others} were learnt by the bundle in --weights: "
+        f"{some_names(images.names[image] for image in learnt)}",
+        "hold out others (--validation_labels, --split_column), or start from a bundle that was trained with the same "
+        "images, --seed or split, and --final_epochs 0",
+    )
 
 
 def _refuse_common_groups(sides: Sequence[Side], belong: Sequence[str]) -> None:
@@ -172,11 +219,10 @@ def _refuse_common_groups(sides: Sequence[Side], belong: Sequence[str]) -> None:
         )
 
 
-def _find_copies(
-    examples: Examples, divided: split.Split, digests: Sequence[str], names: Sequence[str]
-) -> Iterator[Finding]:
+def _find_copies(examples: Examples, divided: split.Split, images: Images) -> Iterator[Finding]:
     """Report held-out images that the network learns from, too: figures measured on them flatter."""
     train, held_out = divided
+    names, digests = images.names, images.digests
     trained = {digests[image]: image for image in train}
     copies = {image: trained[digests[image]] for image in held_out if digests[image] in trained}
     rest = np.array([image for image in held_out if image not in copies], np.int64)

@@ -69,8 +69,9 @@ def untold(text: str) -> list[Block]:
 
 
 def write_chips(folder: Path, names: Sequence[str]) -> None:
+    """Draw pictures that are in no other folder, as a bundle may not be measured on those that it has learnt."""
     folder.mkdir()
-    for seed, name in enumerate(names):
+    for seed, name in enumerate(names, start=CHIPS * sum(path.is_dir() for path in folder.parent.iterdir())):
         (folder / f"{name}.jpg").write_bytes(unmarked_rgba_jpeg(picture(48, 48, seed=seed)))
 
 

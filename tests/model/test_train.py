@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from model import train
 from model.data import dataset
+from model.data.learnt import Learnt, read_learnt
 from model.data.listing import versions
 from model.export import bundle as export
 from model.quality import calibration, thresholds
@@ -64,6 +65,8 @@ def test_training_writes_a_bundle_that_describes_itself(bundle: Bundle) -> None:
     assert set(synthetic.WEATHER) < set(bundle.labels)
     assert bundle.training["repairs"] == {"unmarked_rgba_jpeg": CHIPS}
     assert bundle.training["train_images"] + bundle.training["validation_images"] == CHIPS
+    learnt = read_learnt(bundle)
+    assert (len(learnt.digests), learnt.is_complete) == (2 * bundle.training["train_images"], True)
     card = bundle.read("MODEL_CARD.md").decode()
     assert "> Drawn by code." in card
     assert f"`unmarked_rgba_jpeg` on {CHIPS}" in card
@@ -158,9 +161,11 @@ def test_a_killed_training_resumes_and_is_measured_before_it_learns_the_held_out
     assert 2 <= done < 5
     assert not (tmp_path / "bundle").exists()
     exported: list[Facts] = []
+    recorded: list[Learnt] = []
 
-    def end(model: Any, output: Path, learnt: Facts, *_: Any) -> None:
+    def end(model: Any, output: Path, learnt: Facts, held_out: Any, calibration: Any, record: Learnt) -> None:
         exported.append(learnt)
+        recorded.append(record)
         raise KeyboardInterrupt
 
     # What an export gives after a training has resumed is in `trained`.
@@ -174,6 +179,7 @@ def test_a_killed_training_resumes_and_is_measured_before_it_learns_the_held_out
     assert learnt.training.kept_epoch in range(1, 5)
     assert learnt.training.final_epochs == 1
     np.testing.assert_allclose(learnt.probabilities, learnt.calibration.correction.apply(measured[0]))
+    assert len(recorded[0].digests) == 2 * CHIPS, "of file and pixels of each image, as all are learnt in the end"
 
 
 def test_who_interrupts_the_last_figures_has_a_bundle(

@@ -109,7 +109,10 @@ def test_a_bundle_describes_itself(bundle: Bundle, told: Facts) -> None:
     assert bundle.thresholds == tuple(told.thresholds.each)
     assert bundle.image_size == SIZE
     assert bundle.resize_filter == told.network.resize_filter
-    assert bundle.training == summaries.training_summary(told) | {"history": bundle.training["history"]}
+    assert bundle.training == summaries.training_summary(told) | {
+        "history": bundle.training["history"],
+        "learnt_images_known": True,
+    }
     assert bundle.metrics == summaries.metrics_summary(told, facts.measure(told))
     assert bundle.versions.keys() >= {"scenetags", "tensorflow", "keras", "ai-edge-litert", "numpy", "pillow", "python"}
 

@@ -73,7 +73,7 @@ def quantized(unfinished: Unfinished, trained: Trained, tmp_path_factory: pytest
         patch.setattr(export, "write_models", take_the_same)
         patch.setattr(quantization, "quantize", watch_quantize)
         resume(unfinished, output, watch_export, "--quantize", "int8")
-    before, validation, training, calibration = given
+    before, validation, training, _, calibration = given
     return Quantized(load_bundle(str(output)), printed.getvalue(), before, training, validation, calibration)
 
 

@@ -42,6 +42,11 @@ def test_what_means_little_is_said(
     assert caution in told(train, held_out, share)
 
 
+def test_a_start_of_which_nobody_knows_what_it_has_learnt_is_said() -> None:
+    assert cautions.of_start(True) == ()
+    assert "figures and thresholds flatter" in cautions.of_start(False)[0]
+
+
 def test_a_network_that_learnt_nothing_is_told_from_one_that_did() -> None:
     (caution,) = cautions.of_network(0.6, 0.7)
     assert "nothing was learnt from the images" in caution

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from pathlib import Path
 
 import pytest
 
+from model.data.learnt import FILE, IS_COMPLETE, Learnt
 from model.data.sides import SplitError
 from model.training import reading, settings
 from model.training.workspace import Workspace
 from pipelines.commandline.parser import UsageError
+from pipelines.inference.bundle import Bundle, load_bundle
 from tests import image_files as files
 
 pytest.importorskip("imagehash", reason="ImageHash is not installed: pip install 'scenetags[train]'")
@@ -34,10 +38,24 @@ def write(file: Path, header: str, images: range, *columns: str) -> str:
     return str(file)
 
 
-def read(folder: Path, labels: str, *flags: str) -> reading.Data:
-    words = ["--images", str(folder / "images"), "--labels", labels, "--output", str(folder / "bundle"), *flags]
-    parsed = settings.parse([*words, "--weights", "none", "--image_size", "32"])
+def read(folder: Path, labels: str, *flags: str, start: Bundle | None = None) -> reading.Data:
+    words = ["--images", str(folder / "images"), "--labels", labels, "--output", str(folder / "bundle")]
+    parsed = settings.parse([*words, "--weights", "none", "--image_size", "32", *flags])._replace(weights=start)
     return reading.read(reading.find(parsed), parsed, Workspace(folder / "work"))
+
+
+@pytest.fixture
+def bundle(bundle_path: str) -> Bundle:
+    return load_bundle(bundle_path)
+
+
+def that_has_learnt(bundle: Bundle, record: Learnt, folder: Path) -> Bundle:
+    """Return the bundle with this record, written to the folder, as the only one of its files."""
+    record.write(folder)
+    digest = hashlib.sha256((folder / FILE).read_bytes()).hexdigest()
+    return dataclasses.replace(
+        bundle, path=str(folder), files={FILE: digest}, training={IS_COMPLETE: record.is_complete}
+    )
 
 
 def sides(data: reading.Data) -> tuple[list[int], list[int]]:
@@ -128,3 +146,67 @@ def test_flags_that_exclude_one_another_are_refused(folder: Path, flags: tuple[s
     labels = write(folder / "labels.csv", "image_name,tags", range(COUNT), "x")
     with pytest.raises(UsageError, match=told):
         read(folder, labels, *flags)
+
+
+def test_what_the_start_bundle_has_learnt_is_not_held_out(
+    folder: Path, bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = write(folder / "labels.csv", "image_name,tags", range(COUNT), "x")
+    half = ("--validation_fraction", "0.5")
+    before = read(folder, labels, *half)
+    start = that_has_learnt(bundle, before.learnt, tmp_path)
+    assert sides(read(folder, labels, *half, start=start)) == sides(before), "the same split held out the same images"
+    # Their files are known at any size of the network.
+    for flags in (("--seed", "1"), ("--seed", "2", "--image_size", "48")):
+        capsys.readouterr()
+        data = read(folder, labels, *half, *flags, start=start)
+        training, held_out = map(set, sides(data))
+        assert held_out < set(sides(before)[1])
+        assert training | held_out == set(range(COUNT))
+        assert "held-out images that the bundle in --weights has learnt, or others" in capsys.readouterr().out
+        assert data.learnt.has(before.learnt.digests[:, None]).all(), "what it started from is learnt, too"
+        assert data.learnt.is_complete
+
+
+@pytest.mark.parametrize("flags", [(), ("--group_pattern", r"place(\d)")])
+def test_copies_of_learnt_images_and_others_of_their_group_are_not_held_out(
+    folder: Path, bundle: Bundle, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    first = write(folder / "first.csv", "image_name,tags,fold", range(2), "x", "#")
+    start = that_has_learnt(bundle, read(folder, first, "--split_column", "fold=1").learnt, tmp_path)
+    path = folder / "images" / "place0_0.png"
+    path.write_bytes(path.read_bytes() + b"another file of the same pixels")
+    labels = write(folder / "labels.csv", "image_name,tags", range(COUNT), "x")
+    learnt = {0, 5, 10, 15} if flags else {0}
+    for known, expected in ((None, learnt), (start, set())):
+        held_out = set()
+        for seed in ("0", "1", "2", "3"):
+            data = read(folder, labels, *flags, "--validation_fraction", "0.5", "--seed", seed, start=known)
+            held_out |= set(sides(data)[1])
+        assert held_out & learnt == expected
+
+
+def test_held_out_images_that_were_learnt_are_refused_if_none_is_left_or_the_user_chose_them(
+    folder: Path, bundle: Bundle, tmp_path: Path
+) -> None:
+    labels = write(folder / "labels.csv", "image_name,tags,fold", range(COUNT), "x", "#")
+    data = read(folder, labels, "--split_column", "fold=2")
+    start = that_has_learnt(bundle, data.learnt.with_images(data.held_out_digests), tmp_path)
+    with pytest.raises(SplitError, match=r"4 of 4 held-out images were learnt by the bundle"):
+        read(folder, labels, start=start)
+    start = that_has_learnt(bundle, data.learnt, tmp_path)
+    assert sides(read(folder, labels, "--split_column", "fold=2", start=start)) == sides(data)
+    with pytest.raises(SplitError, match=r"4 of 4 held-out images were learnt.*place3_3.*--final_epochs 0"):
+        read(folder, labels, "--split_column", "fold=3", start=start)
+
+
+def test_a_start_that_does_not_say_what_it_has_learnt_is_a_caution(
+    folder: Path, bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = write(folder / "labels.csv", "image_name,tags", range(COUNT), "x")
+    data = read(folder, labels, start=bundle)
+    told = "caution: the bundle that the training started from does not say which images it has learnt"
+    assert told in capsys.readouterr().out
+    # Nor does one that started from it.
+    assert not read(folder, labels, start=that_has_learnt(bundle, data.learnt, tmp_path)).learnt.is_complete
+    assert told in capsys.readouterr().out
