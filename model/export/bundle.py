@@ -17,7 +17,8 @@ from model.data.dataset import Examples, spread
 from model.data.learnt import IS_COMPLETE, NOTHING, Learnt
 from model.export import card, descriptions, quantization
 from model.quality import curves
-from model.quality.facts import Facts, measure
+from model.quality.facts import Facts
+from model.quality.measuring import measure
 from model.quality.summaries import metrics_summary, training_summary
 from pipelines.commandline.printing import show
 from pipelines.errors import ExitCode, ScenetagsError

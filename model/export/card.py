@@ -11,8 +11,9 @@ from model.export.markdown import plain as _plain
 from model.export.markdown import table as _table
 from model.quality import curves
 from model.quality.calibration import MIN_IMAGES
-from model.quality.facts import CostOfInt8, Facts, Network, Quality, Quantization
+from model.quality.facts import Facts, Network, Quantization
 from model.quality.fbeta import title
+from model.quality.measuring import CostOfInt8, Quality
 from model.quality.metrics import Scores
 from model.quality.reliability import BINS
 

@@ -6,8 +6,9 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from model.quality.facts import Facts, Quality
+from model.quality.facts import Facts
 from model.quality.fbeta import with_keys
+from model.quality.measuring import Quality
 from pipelines.labels import NAMES_SHOWN
 
 

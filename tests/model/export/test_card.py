@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.export import card, quantization
-from model.quality import facts, summaries
-from model.quality.facts import Facts, Quality
+from model.quality import measuring, summaries
+from model.quality.facts import Facts
+from model.quality.measuring import Quality
 from pipelines.images.rendering import Rendering
 from pipelines.labels import LabelOptions, LabelSource
 from tests.model.quality import facts as model_facts
@@ -32,7 +33,7 @@ def told() -> Facts:
 
 @pytest.fixture(scope="module")
 def quality(told: Facts) -> Quality:
-    return facts.measure(told)
+    return measuring.measure(told)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def test_no_name_and_no_note_breaks_the_card(name: str, note: str) -> None:
     told = model_facts.facts()
     labels = (name, *told.labels[1:])
     told = dataclasses.replace(told, name=name, note=note, labels=labels)
-    text = card.write(told, facts.measure(told), VERSIONS)
+    text = card.write(told, measuring.measure(told), VERSIONS)
     contents = parsed(text)
     shown = " ".join(name.split()).replace("\0", "\ufffd")
     assert contents[0] == ("h1", shown)
@@ -159,7 +160,7 @@ def test_training_is_described_phase_by_phase(told: Facts, written: str) -> None
     assert "5.0 minutes in total on 2 CPU cores, in float32" in written
     training = dataclasses.replace(told.training, history=model_facts.HISTORY[:1], kept_epoch=1, mixed_precision=True)
     told = dataclasses.replace(told, training=training)
-    short = card.write(told, facts.measure(told), VERSIONS)
+    short = card.write(told, measuring.measure(told), VERSIONS)
     assert row(short, "head")[:4] == ["head", "1", "0.003", "1.0"]
     assert "in mixed precision" in short
     assert "frozen head before" not in short
@@ -192,7 +193,7 @@ def test_the_command_says_how_labels_are_written(told: Facts) -> None:
     options = LabelOptions("Photo", ("Seen  here", "More"), "\t")
     source = LabelSource(("/secret/1.csv", "gs://archive/2.csv"), options)
     told = dataclasses.replace(told, data=dataclasses.replace(told.data, label_file=source))
-    text = card.write(told, facts.measure(told), VERSIONS)
+    text = card.write(told, measuring.measure(told), VERSIONS)
     assert (
         "--labels 1.csv --labels 2.csv --image_column Photo --tags_column 'Seen  here' --tags_column More "
         "--separator '\t' "
@@ -204,7 +205,7 @@ def test_the_command_says_how_labels_are_written(told: Facts) -> None:
 def test_loss_and_beta_are_told_and_in_the_command(told: Facts) -> None:
     training = dataclasses.replace(told.training, loss="weighted", beta=0.5)
     told = dataclasses.replace(told, training=training)
-    text = card.write(told, facts.measure(told), VERSIONS)
+    text = card.write(told, measuring.measure(told), VERSIONS)
     assert "--seed 7 --loss weighted --beta 0.5 --quantize none\n" in text
     assert "Adam on binary cross-entropy, weighted for rare labels." in text
     assert row(text, "F0.5 over samples, at a flat 0.5")
@@ -228,7 +229,7 @@ def test_how_rasters_were_shown_is_told_and_in_the_command(told: Facts, quality:
 
 def test_the_cost_of_int8_is_reported_next_to_float32(told: Facts, written: str) -> None:
     quantized = quantization.of_quantized(told, np.sqrt(told.probabilities), 200)
-    quality = facts.measure(quantized)
+    quality = measuring.measure(quantized)
     text = card.write(quantized, quality, VERSIONS)
     every = [content for inside, content in parsed(text) if inside.startswith("table")]
     start = every.index("int8") - 1

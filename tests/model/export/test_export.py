@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from model.data.dataset import Examples
 from model.export import bundle as export
-from model.quality import facts, summaries
+from model.quality import measuring, summaries
 from model.quality.facts import Facts
 from pipelines.inference.bundle import Bundle
 from tests.model.quality import facts as model_facts
@@ -113,7 +113,7 @@ def test_a_bundle_describes_itself(bundle: Bundle, told: Facts) -> None:
         "history": bundle.training["history"],
         "learnt_images_known": True,
     }
-    assert bundle.metrics == summaries.metrics_summary(told, facts.measure(told))
+    assert bundle.metrics == summaries.metrics_summary(told, measuring.measure(told))
     assert bundle.versions.keys() >= {"scenetags", "tensorflow", "keras", "ai-edge-litert", "numpy", "pillow", "python"}
 
 

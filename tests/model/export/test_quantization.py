@@ -17,7 +17,7 @@ from PIL import Image
 from model.data.dataset import Examples
 from model.export import bundle as export
 from model.export import quantization
-from model.quality import facts, metrics, summaries, thresholds
+from model.quality import measuring, metrics, summaries, thresholds
 from model.quality.facts import Facts
 from pipelines import predict
 from pipelines.commandline.parser import UsageError
@@ -136,8 +136,8 @@ def test_what_int8_cost_is_in_the_bundle_the_card_and_the_output(
     differences = np.abs(probabilities - before.probabilities)
     assert 0 < differences.mean() < differences.max() < 0.2
     assert cost == {
-        "float32_f2_over_samples": facts.measure(before).scores.fbeta_over_samples,
-        "float32_mean_average_precision": facts.measure(before).scores.mean_average_precision,
+        "float32_f2_over_samples": measuring.measure(before).scores.fbeta_over_samples,
+        "float32_mean_average_precision": measuring.measure(before).scores.mean_average_precision,
         "mean_difference": float(differences.mean()),
         "largest_difference": float(differences.max()),
     }
@@ -196,8 +196,8 @@ def test_a_tensorflow_that_cannot_is_refused_before_training(monkeypatch: pytest
 def test_facts_of_an_int8_file_are_json() -> None:
     before = model_facts.facts()
     told = quantization.of_quantized(before, np.roll(before.probabilities, 1, axis=0), 7)
-    told_in_json = (summaries.training_summary(told), summaries.metrics_summary(told, facts.measure(told)))
+    told_in_json = (summaries.training_summary(told), summaries.metrics_summary(told, measuring.measure(told)))
     training, measured = json.loads(json.dumps(told_in_json, allow_nan=False))
     assert (training["quantization"], training["calibration_images"]) == ("int8", 7)
-    assert measured["cost_of_int8"]["float32_f2_over_samples"] == facts.measure(before).scores.fbeta_over_samples
+    assert measured["cost_of_int8"]["float32_f2_over_samples"] == measuring.measure(before).scores.fbeta_over_samples
     assert measured["cost_of_int8"]["float32_f2_over_samples"] != measured["f2_over_samples"]

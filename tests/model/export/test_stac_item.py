@@ -14,7 +14,7 @@ from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
 from model.export import stac_item
 from model.export.stac_item import STAC_ITEM
-from model.quality.facts import measure
+from model.quality.measuring import measure
 from model.quality.summaries import metrics_summary, training_summary
 from pipelines.inference.bundle import Description
 from tests.model.quality import facts as model_facts

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.quality import curves, facts, metrics, reliability
+from model.quality import curves, measuring, metrics, reliability
 from model.quality.history import Epoch
 from tests.model.quality import facts as model_facts
 
@@ -122,7 +122,7 @@ def test_names_that_a_font_or_a_formula_trips_over_are_drawn(recwarn: pytest.War
 def test_the_point_of_the_threshold_is_on_the_curve() -> None:
     told = model_facts.facts()
     truth, probabilities = told.data.validation_targets > 0.5, told.probabilities
-    for of_label in facts.measure(told).scores.labels:
+    for of_label in measuring.measure(told).scores.labels:
         column = told.labels.index(of_label.label)
         curve = metrics.precision_recall(truth[:, column], probabilities[:, column])
         if of_label.support and of_label.predicted:

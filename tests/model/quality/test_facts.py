@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from model.export import quantization
-from model.quality import facts, metrics, summaries
+from model.quality import measuring, metrics, summaries
 from model.quality.facts import Facts
 from model.quality.history import Epoch
 from tests.model.quality import facts as model_facts
@@ -31,7 +31,7 @@ def trained(told: Facts, *history: Epoch) -> Facts:
 
 
 def test_quality_is_measured_at_the_thresholds_of_the_bundle(told: Facts) -> None:
-    quality = facts.measure(told)
+    quality = measuring.measure(told)
     truth, probabilities = told.data.validation_targets > 0.5, told.probabilities
     assert quality.scores.fbeta_over_samples == metrics.fbeta_over_samples(truth, probabilities >= told.thresholds.each)
     assert quality.fbeta_at_half == metrics.fbeta_over_samples(truth, probabilities >= 0.5)
@@ -44,7 +44,7 @@ def test_a_probability_that_is_its_threshold_in_float32_is_a_tag(told: Facts) ->
     # 0.7 as float64 is above 0.7 as float32, in which tags are chosen.
     probabilities = np.full_like(told.probabilities, 0.7)
     thresholds = told.thresholds._replace(each=np.full(len(told.labels), 0.7))
-    quality = facts.measure(dataclasses.replace(told, probabilities=probabilities, thresholds=thresholds))
+    quality = measuring.measure(dataclasses.replace(told, probabilities=probabilities, thresholds=thresholds))
     assert all(of_label.predicted == len(probabilities) for of_label in quality.scores.labels)
 
 
@@ -56,26 +56,26 @@ def test_the_frequencies_are_those_of_training(told: Facts) -> None:
     truth = told.data.validation_targets > 0.5
     only_first = np.zeros_like(truth)
     only_first[:, 0] = True
-    quality = facts.measure(dataclasses.replace(told, data=data))
+    quality = measuring.measure(dataclasses.replace(told, data=data))
     assert quality.fbeta_of_frequencies == metrics.fbeta_over_samples(truth, only_first)
 
 
 def test_the_frozen_head_is_the_epoch_that_would_be_kept(told: Facts) -> None:
-    assert facts.measure(told).fbeta_of_frozen_head == 0.82
+    assert measuring.measure(told).fbeta_of_frozen_head == 0.82
     best, *others = model_facts.HISTORY
     of_head = [best._replace(validation_fbeta=0.83), best._replace(epoch=2, validation_fbeta=0.82)]
-    measured = facts.measure(trained(told, *of_head, *others[1:]))
+    measured = measuring.measure(trained(told, *of_head, *others[1:]))
     assert measured.fbeta_of_frozen_head == 0.82, "the best of several is better by chance"
 
 
 def test_a_training_of_one_phase_has_no_frozen_head_to_compare_with(told: Facts) -> None:
-    assert facts.measure(trained(told, *model_facts.HISTORY[:2])).fbeta_of_frozen_head is None
+    assert measuring.measure(trained(told, *model_facts.HISTORY[:2])).fbeta_of_frozen_head is None
     from_scratch = model_facts.HISTORY[3]._replace(phase="from scratch")
-    assert facts.measure(trained(told, from_scratch)).fbeta_of_frozen_head is None
+    assert measuring.measure(trained(told, from_scratch)).fbeta_of_frozen_head is None
 
 
 def test_summaries_are_json_with_null_for_what_is_not_defined(told: Facts) -> None:
-    quality = facts.measure(told)
+    quality = measuring.measure(told)
     training = json.loads(json.dumps(summaries.training_summary(told), allow_nan=False))
     measured = json.loads(json.dumps(summaries.metrics_summary(told, quality), allow_nan=False))
     assert training["history"][2]["loss"] is None
@@ -96,7 +96,7 @@ def test_summaries_are_json_with_null_for_what_is_not_defined(told: Facts) -> No
 def test_every_score_of_another_beta_is_measured_and_named_by_it(told: Facts) -> None:
     told = dataclasses.replace(told, training=dataclasses.replace(told.training, beta=0.5))
     told = quantization.of_quantized(told, np.sqrt(told.probabilities), 200)
-    training, measured = summaries.training_summary(told), summaries.metrics_summary(told, facts.measure(told))
+    training, measured = summaries.training_summary(told), summaries.metrics_summary(told, measuring.measure(told))
     assert "f2" not in json.dumps([training, measured])
     assert training["history"][3]["validation_f0_5"] == 0.85
     truth, probabilities = told.data.validation_targets > 0.5, told.probabilities
