@@ -234,8 +234,10 @@ def _quantize(folder: Path, facts: Facts, validation: Examples, calibration: Exa
 def _describe(folder: Path, facts: Facts, learnt: Learnt) -> None:
     """Add curves and descriptions to a bundle."""
     quality, made_with = measure(facts), versions()
-    truth = facts.data.validation_targets > 0.5
-    precision_recall = curves.draw_precision_recall(quality.scores, truth, facts.probabilities)
+    judged, truth = facts.judged, facts.data.validation_targets > 0.5
+    precision_recall = curves.draw_precision_recall(
+        quality.scores.of(judged), truth[:, judged], facts.probabilities[:, judged]
+    )
     (folder / card.PRECISION_RECALL).write_bytes(precision_recall)
     (folder / card.RELIABILITY).write_bytes(curves.draw_reliability(quality.calibrated, quality.uncalibrated))
     training_curves = curves.draw_training(facts.training.history, facts.training.kept_epoch, facts.training.beta)

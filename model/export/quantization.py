@@ -129,7 +129,9 @@ def of_quantized(before: Facts, probabilities: NDArray[np.float32], calibration_
     return dataclasses.replace(
         before,
         probabilities=probabilities,
-        thresholds=thresholds.tune(before.data.validation_targets > 0.5, probabilities, before.training.beta),
+        thresholds=thresholds.tune(
+            before.data.validation_targets > 0.5, probabilities, before.training.beta, before.judged
+        ),
         quantization=Quantization(
             calibration_images=calibration_images,
             float32_probabilities=before.probabilities,

@@ -101,16 +101,19 @@ class Calibration:
         return after
 
 
-def fit(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> Calibration:
+def fit(
+    truth: NDArray[np.bool_], probabilities: NDArray[np.float32], judged: NDArray[np.bool_] | None = None
+) -> Calibration:
     """Find the correction that is best for images other than these; it may be none.
 
     Temperature and biases minimize the log loss, plus a penalty on the squared differences of the labels' biases from
     a common one. Cross-validation chooses the penalty, which may be so high that all labels share one bias. Those with
-    fewer than `MIN_IMAGES` images that have them, or lack them, always do.
+    fewer than `MIN_IMAGES` images that have them, or lack them, always do, and so do those that are not judged.
 
     Args:
       truth: bool [M, L], M at least 1.
       probabilities: float32 [M, L], of an uncalibrated network.
+      judged: bool [L], the labels of which it is known which images have them; None for all.
 
     Raises:
       NotANumberError: a probability is NaN.
@@ -123,21 +126,23 @@ def fit(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> Calibra
             "train with a larger --batch_size or different --weights",
         )
     log_odds = _log_odds(probabilities)
-    enough = np.minimum(truth.sum(axis=0), (~truth).sum(axis=0)) >= MIN_IMAGES
+    judged = np.ones(truth.shape[1], np.bool_) if judged is None else judged
+    enough = judged & (np.minimum(truth.sum(axis=0), (~truth).sum(axis=0)) >= MIN_IMAGES)
     folds = _folds(len(truth))
     outside = [(np.delete(log_odds, fold, axis=0), np.delete(truth, fold, axis=0)) for fold in folds]
     unchanged = Correction(1.0, np.zeros(truth.shape[1]))
-    best, least = Calibration(unchanged, (unchanged,) * len(folds), enough, False), _loss(log_odds, truth)
+    best = Calibration(unchanged, (unchanged,) * len(folds), enough, False)
+    least = _loss(log_odds[:, judged], truth[:, judged])
     for pull in _PULLS:
         pulls = np.where(enough, pull, _COMMON_BIAS)
-        without_fold = tuple(_minimize(*examples, pulls) for examples in outside)
+        without_fold = tuple(_minimize(*examples, pulls, judged) for examples in outside)
         loss = sum(
-            _loss(correction.move(log_odds[fold]), truth[fold])
+            _loss(correction.move(log_odds[fold])[:, judged], truth[fold][:, judged])
             for fold, correction in zip(folds, without_fold, strict=True)
         )
         if loss < least:
             own_biases = pull < _COMMON_BIAS and bool(enough.any())
-            best = Calibration(_minimize(log_odds, truth, pulls), without_fold, enough, own_biases)
+            best = Calibration(_minimize(log_odds, truth, pulls, judged), without_fold, enough, own_biases)
             least = loss
     return best
 
@@ -148,11 +153,17 @@ def _folds(images: int) -> list[NDArray[np.int64]]:
     return [order[first::FOLDS] for first in range(min(FOLDS, images))]
 
 
-def _minimize(log_odds: NDArray[np.float64], truth: NDArray[np.bool_], pulls: NDArray[np.float64]) -> Correction:
-    """Minimize the penalized log loss by Newton's method, halving steps that lead up.
+def _minimize(
+    log_odds: NDArray[np.float64],
+    truth: NDArray[np.bool_],
+    pulls: NDArray[np.float64],
+    judged: NDArray[np.bool_],
+) -> Correction:
+    """Minimize the penalized log loss of the judged labels by Newton's method, halving steps that lead up.
 
     The parameters: a factor of the log-odds, the common bias, and the difference of each label's bias from it.
     """
+    log_odds, truth, pulls = log_odds[:, judged], truth[:, judged], pulls[judged]
     held = np.concatenate([[_HOLD, _HOLD], pulls])
     start = np.concatenate([[1.0, 0.0], np.zeros(len(pulls))])
 
@@ -177,7 +188,9 @@ def _minimize(log_odds: NDArray[np.float64], truth: NDArray[np.bool_], pulls: ND
         gained, at, value = value - reached, tried, reached
         if gained < _ENOUGH * len(truth):
             break
-    return Correction(float(1 / at[0]), at[1] + np.where(pulls < _COMMON_BIAS, at[2:], 0.0))
+    biases = np.full(len(judged), at[1])
+    biases[judged] += np.where(pulls < _COMMON_BIAS, at[2:], 0.0)
+    return Correction(float(1 / at[0]), biases)
 
 
 def _newton_step(

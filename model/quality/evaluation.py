@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
-from itertools import compress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -97,18 +95,17 @@ def evaluate(folder: str, source: LabelSource, beta: float = BETA) -> Evaluation
     tagged = labels.multi_hot([predicted.tags[row] for row in rows], every) > 0
     probabilities = np.concatenate([predicted.probabilities[rows], without], axis=1)
     unmeasured = labels.unmeasured(predicted.labels, file)
-    known = ~np.isin(every, unmeasured.names)
-    scores = metrics.measure(every, has, tagged & known, probabilities, beta)
-    counts = tagged.sum(axis=0).tolist()
-    of_labels = tuple(replace(one, predicted=count) for one, count in zip(scores.labels, counts, strict=True))
+    judged = ~np.isin(every, unmeasured.names)
+    scores = metrics.measure(every, has, tagged, probabilities, beta, judged)
+    of_model = np.isin(every, predicted.labels)
     return Evaluation(
         model=predicted.model,
         computed_in=predicted.computed_in,
-        scores=replace(scores, labels=of_labels),
-        reliability=reliability.measure(has[:, known], probabilities[:, known]),
+        scores=scores,
+        reliability=reliability.measure(has[:, judged], probabilities[:, judged]),
         failed_paths=tuple(path for path in matched.paths if path in failed),
         unknown_labels=unknown,
-        never_given=find_never_given(compress(of_labels, known[: len(predicted.labels)])),
+        never_given=find_never_given(scores.of(judged & of_model).labels),
         findings=(*predicted.findings, *file.findings, *matched.findings, *([unmeasured] if unmeasured.names else [])),
     )
 

@@ -63,6 +63,7 @@ class Data:
       train_targets: float32 [N, L], 1.0 if training image n has label l.
       validation_targets: float32 [M, L], of the held-out images.
       reference: what all of these images look like; None if there are too few to tell.
+      unjudged: labels of which nobody knows which held-out images have them.
       is_start_known: whether it is known which images the network had learnt before, so that none of them is held out.
     """
 
@@ -75,6 +76,7 @@ class Data:
     train_targets: NDArray[np.float32]
     validation_targets: NDArray[np.float32]
     reference: Reference | None = None
+    unjudged: tuple[str, ...] = ()
     is_start_known: bool = True
 
     @property
@@ -181,6 +183,11 @@ class Facts:
     probabilities: NDArray[np.float32]
     thresholds: Thresholds
     quantization: Quantization | None = None
+
+    @property
+    def judged(self) -> NDArray[np.bool_]:
+        """The labels of which it is known which held-out images have them, bool [L]."""
+        return ~np.isin(self.labels, self.data.unjudged)
 
     @property
     def too_few_to_calibrate(self) -> tuple[str, ...]:

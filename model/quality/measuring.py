@@ -71,25 +71,29 @@ def measure(facts: Facts) -> Quality:
     """Measure a model on its held-out images."""
     truth, probabilities = facts.data.validation_targets > 0.5, facts.probabilities
     frequencies = np.broadcast_to(facts.data.train_targets.mean(axis=0), truth.shape)
+    uncalibrated = facts.calibration.uncalibrated(probabilities)
+    calibrated = facts.calibration.cross_fitted(probabilities)
     tags = _tags(probabilities, facts.thresholds)
     phases = {epoch.phase for epoch in facts.training.history}
     head = best_epoch([epoch for epoch in facts.training.history if epoch.phase == HEAD], standard_error(len(truth)))
-    data, beta = facts.data, facts.training.beta
+    data, beta, judged = facts.data, facts.training.beta, facts.judged
+    scores = metrics.measure(facts.labels, truth, tags, probabilities, beta, judged)
+    cost = _cost(facts, facts.quantization) if facts.quantization else None
+    truth, probabilities, frequencies = truth[:, judged], probabilities[:, judged], frequencies[:, judged]
     flat = thresholds.best_flat(truth, probabilities, beta)
-    scores = metrics.measure(facts.labels, truth, tags, probabilities, beta)
     flat_of_frequencies = thresholds.best_flat(truth, frequencies, beta)
     fbeta_of_frequencies = metrics.fbeta_over_samples(truth, frequencies >= flat_of_frequencies, beta)
     return Quality(
         scores=scores,
-        uncalibrated=reliability.measure(truth, facts.calibration.uncalibrated(probabilities)),
-        calibrated=reliability.measure(truth, facts.calibration.cross_fitted(probabilities)),
+        uncalibrated=reliability.measure(truth, uncalibrated[:, judged]),
+        calibrated=reliability.measure(truth, calibrated[:, judged]),
         best_flat_threshold=flat,
         fbeta_at_best_flat=metrics.fbeta_over_samples(truth, probabilities >= flat, beta),
         fbeta_at_half=metrics.fbeta_over_samples(truth, probabilities >= 0.5, beta),
         fbeta_of_frequencies=fbeta_of_frequencies,
         fbeta_of_frozen_head=head.validation_fbeta if head and len(phases) > 1 else None,
-        cost_of_int8=_cost(facts.quantization, truth, probabilities, beta) if facts.quantization else None,
-        never_given=find_never_given(scores.labels, data.train_support.tolist()),
+        cost_of_int8=cost,
+        never_given=find_never_given(scores.of(judged).labels, data.train_support[judged].tolist()),
         cautions=(
             *cautions.of_start(data.is_start_known),
             *cautions.of_split(facts.labels, data.train_targets, data.validation_targets, data.validation_fraction),
@@ -103,11 +107,10 @@ def _tags(probabilities: NDArray[np.float32], thresholds: Thresholds) -> NDArray
     return np.asarray(probabilities >= thresholds.each.astype(np.float32))
 
 
-def _cost(
-    before: Quantization, truth: NDArray[np.bool_], probabilities: NDArray[np.float32], beta: float
-) -> CostOfInt8:
-    differences = np.abs(probabilities - before.float32_probabilities)
-    tags = _tags(before.float32_probabilities, before.float32_thresholds)
+def _cost(facts: Facts, before: Quantization) -> CostOfInt8:
+    truth, beta = facts.data.validation_targets > 0.5, facts.training.beta
+    differences = np.abs(facts.probabilities - before.float32_probabilities)
+    tags = _tags(before.float32_probabilities, before.float32_thresholds) & facts.judged
     return CostOfInt8(
         float32_fbeta_over_samples=metrics.fbeta_over_samples(truth, tags, beta),
         float32_mean_average_precision=metrics.mean_average_precision(truth, before.float32_probabilities),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import compress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,6 +61,10 @@ class Scores:
     mean_average_precision: float | None
     labels: tuple[LabelScores, ...]
 
+    def of(self, chosen: NDArray[np.bool_]) -> Scores:
+        """Return the scores with some of the labels alone, bool [L]."""
+        return replace(self, labels=tuple(compress(self.labels, chosen)))
+
     def to_json(self) -> dict[str, Any]:
         """Return the scores for JSON: undefined values are null, never NaN; `labels` are keyed by name."""
         described = with_keys(asdict(self), self.beta)
@@ -73,18 +78,27 @@ def measure(
     predicted: NDArray[np.bool_],
     probabilities: NDArray[np.float32],
     beta: float = BETA,
+    judged: NDArray[np.bool_] | None = None,
 ) -> Scores:
     """Measure tags and probabilities against the truth.
 
+    A label of which nobody knows which images have it counts in no measure; how often it was predicted is reported.
+
     Args:
       labels: L names.
-      truth: bool [N, L], N at least 1.
+      truth: bool [N, L], N at least 1; False for labels that are not judged.
       predicted: bool [N, L].
       probabilities: float32 [N, L], 0 to 1; a column of NaN for a label that the model does not know.
       beta: of F-beta.
+      judged: bool [L], the labels of which it is known which images have them; None for all.
     """
+    counts = predicted.sum(axis=0).tolist()
+    predicted = predicted if judged is None else predicted & judged
     of_labels = tuple(
-        _measure_label(label, truth[:, column], predicted[:, column], probabilities[:, column])
+        replace(
+            _measure_label(label, truth[:, column], predicted[:, column], probabilities[:, column]),
+            predicted=counts[column],
+        )
         for column, label in enumerate(labels)
     )
     return Scores(

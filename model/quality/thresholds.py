@@ -54,13 +54,18 @@ def best_flat(truth: NDArray[np.bool_], probabilities: NDArray[np.float32], beta
     return float(grid[_middle_of_highest(_flat_curve(truth, probabilities, grid, beta))])
 
 
-def tune(truth: NDArray[np.bool_], probabilities: NDArray[np.float32], beta: float = BETA) -> Thresholds:
+def tune(
+    truth: NDArray[np.bool_],
+    probabilities: NDArray[np.float32],
+    beta: float = BETA,
+    judged: NDArray[np.bool_] | None = None,
+) -> Thresholds:
     """Tune thresholds for F-beta over samples so that they hold up on images other than these.
 
     First the flat threshold: the highest point of the smoothed score curve. From there each label's own, one label
     after another with the rest fixed, until none moves: the one with the largest gain, minus a pull toward the flat
     threshold. The gain is summed over images and the pull is not, so a label moves as far as its images justify. A
-    label without positives keeps the flat threshold; all thresholds are from 0.01 to 0.99.
+    label without positives, or that is not judged, keeps the flat threshold; all thresholds are from 0.01 to 0.99.
 
     The pull is needed because the best threshold of a few positives is extreme by chance, and does harm on other
     images. For measurements of pull and smoothing see `_PULL` and `_SMOOTHING`.
@@ -69,7 +74,13 @@ def tune(truth: NDArray[np.bool_], probabilities: NDArray[np.float32], beta: flo
       truth: bool [N, L], N at least 1.
       probabilities: float32 [N, L], 0 to 1.
       beta: recall weighs beta^2 times as much as precision.
+      judged: bool [L], the labels of which it is known which images have them; None for all.
     """
+    if judged is not None and not judged.all():
+        tuned = tune(truth[:, judged], probabilities[:, judged], beta)
+        each = np.full(truth.shape[1], tuned.flat)
+        each[judged] = tuned.each
+        return Thresholds(tuned.flat, each)
     flat_at = _middle_of_highest(_smooth(_flat_curve(truth, probabilities, _CANDIDATES, beta)))
     pull = _PULL * (_LOG_ODDS - _LOG_ODDS[flat_at]) ** 2
     # The number of candidates that each probability reaches; in float32, as in prediction.

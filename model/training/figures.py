@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.data import dataset
 from model.quality import metrics
@@ -48,8 +49,17 @@ def print_quality(bundle: Bundle, settings: Settings) -> None:
         )
 
 
-def print_quality_in_bfloat16(bundle: Bundle, validation: dataset.Examples, beta: float) -> None:
-    """Print how good the exported model is on the held-out images in bfloat16, if this machine can compute in it."""
+def print_quality_in_bfloat16(
+    bundle: Bundle, validation: dataset.Examples, beta: float, judged: NDArray[np.bool_]
+) -> None:
+    """Print how good the exported model is on the held-out images in bfloat16, if this machine can compute in it.
+
+    Args:
+      bundle: exported, with L labels.
+      validation: the held-out images.
+      beta: of the F-beta.
+      judged: bool [L], the labels of which it is known which held-out images have them.
+    """
     if not can_bfloat16("openvino", bundle):
         return
     try:
@@ -57,15 +67,16 @@ def print_quality_in_bfloat16(bundle: Bundle, validation: dataset.Examples, beta
     except BundleError as error:
         show(f"not to be used in bfloat16: {error.message}")
         return
-    measured = f"{title(beta)} over samples {_fbeta(bundle, engine, validation, beta):.3f} on the same images"
+    measured = f"{title(beta)} over samples {_fbeta(bundle, engine, validation, beta, judged):.3f} on the same images"
     if bundle.training["final_epochs"]:
-        measured += f", which are learnt by now; in float32 {_fbeta(bundle, open_engine(bundle), validation, beta):.3f}"
+        in_float32 = _fbeta(bundle, open_engine(bundle), validation, beta, judged)
+        measured += f", which are learnt by now; in float32 {in_float32:.3f}"
     show(f"in bfloat16 (predict --precision bfloat16): {measured}")
 
 
-def _fbeta(bundle: Bundle, engine: Engine, examples: dataset.Examples, beta: float) -> float:
+def _fbeta(bundle: Bundle, engine: Engine, examples: dataset.Examples, beta: float, judged: NDArray[np.bool_]) -> float:
     parts = [examples.rows[at : at + _AT_ONCE] for at in range(0, len(examples.rows), _AT_ONCE)]
     with ThreadPoolExecutor(engine.calls) as executor:
         predicted = executor.map(lambda rows: engine.predict(examples.pixels[rows]), parts)
         tags = np.concatenate(list(predicted)) >= np.array(bundle.thresholds, np.float32)
-    return metrics.fbeta_over_samples(examples.targets > 0, tags, beta)
+    return metrics.fbeta_over_samples(examples.targets > 0, tags & judged, beta)

@@ -58,6 +58,7 @@ class Training:
       augment: how training images vary.
       loss: what is minimized.
       beta: of the F-beta that scores each epoch.
+      judged: bool [L], the labels of which it is known which held-out images have them; None for all.
       ends_at: time of the monotonic clock, in seconds, at which the last epoch should have ended.
     """
 
@@ -71,6 +72,7 @@ class Training:
     augment: Augment = "orientations"
     loss: Loss = "bce"
     beta: float = BETA
+    judged: NDArray[np.bool_] | None = None
     ends_at: float = math.inf
 
     def run(self, phases: Sequence[Phase]) -> Epoch:
@@ -146,8 +148,11 @@ class Training:
         return self._loss_of_held_out(probabilities), score(probabilities)
 
     def _loss_of_held_out(self, probabilities: NDArray[np.float32]) -> float:
-        loss = losses.of(self.loss, self.training.targets)
-        return float(np.mean(loss(self.validation.targets, probabilities)))
+        loss = losses.of(self.loss, self._judged(self.training.targets))
+        return float(np.mean(loss(self._judged(self.validation.targets), self._judged(probabilities))))
+
+    def _judged(self, of_labels: NDArray[np.float32]) -> NDArray[np.float32]:
+        return of_labels if self.judged is None else of_labels[:, self.judged]
 
     def _run_within_memory(self, phase: Phase) -> None:
         import tensorflow as tf
@@ -248,11 +253,12 @@ class Training:
         )
         if phase.on_all:
             return learnt
-        truth = self.validation.targets > 0.5
-        probabilities = predict(self.model, self.validation, self.batch_size)
+        every = predict(self.model, self.validation, self.batch_size)
+        truth = self._judged(self.validation.targets) > 0.5
+        probabilities = self._judged(every)
         flat = probabilities >= thresholds.best_flat(truth, probabilities, self.beta)
         return learnt._replace(
-            validation_loss=self._loss_of_held_out(probabilities),
+            validation_loss=self._loss_of_held_out(every),
             validation_fbeta=metrics.fbeta_over_samples(truth, flat, self.beta),
             validation_map=metrics.mean_average_precision(truth, probabilities) or 0.0,
         )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from model.data import dataset, duplicates
 from model.data.learnt import NOTHING, Learnt, pair, read_learnt
 from model.data.listing import list_images
+from model.data.sides import SplitError
 from model.quality import cautions
 from model.training.settings import Settings
 from model.training.splitting import Assignment, Images, assign, divide, read_rows
@@ -31,6 +32,7 @@ class Data(NamedTuple):
       repairs: number of images per repair of `images.decode`.
       learnt: the images that the network has learnt from when it is measured, before this training included.
       held_out_digests: uint64 [M, 2], of the examples held out.
+      unjudged: labels of which nobody knows which held-out images have them.
       findings: problems of the label file and the images.
     """
 
@@ -40,7 +42,13 @@ class Data(NamedTuple):
     repairs: dict[str, int]
     learnt: Learnt
     held_out_digests: NDArray[np.uint64]
+    unjudged: tuple[str, ...]
     findings: tuple[labels.Finding, ...]
+
+    @property
+    def judged(self) -> NDArray[np.bool_]:
+        """The other labels, bool [L]."""
+        return ~np.isin(self.labels, self.unjudged)
 
 
 class Found(NamedTuple):
@@ -50,12 +58,14 @@ class Found(NamedTuple):
       files: the path of each image with its version, in the order of the label file.
       tags: of each.
       assignment: on which sides of the split they are to be.
+      unjudged: labels of which nobody knows which held-out images have them.
       findings: problems of the label file and the images.
     """
 
     files: dict[str, str]
     tags: tuple[frozenset[str], ...]
     assignment: Assignment
+    unjudged: tuple[str, ...]
     findings: tuple[labels.Finding, ...]
 
 
@@ -77,10 +87,13 @@ def find(settings: Settings) -> Found:
     unused = set(file.labels) - set(labels.vocabulary(tags))
     if unused:
         findings.append(labels.Finding("labels without images, dropped", tuple(sorted(unused))))
+    unjudged = tuple(label for label in file.unjudged if label not in unused)
+    if unjudged:
+        findings.append(labels.Finding("labels that --validation_labels does not have, not measured", unjudged))
     _report(findings)
     _check_enough(settings, tags)
     files = {matched.paths[image]: images[matched.paths[image]] for image in used}
-    return Found(files, tags, assignment.take(used), tuple(findings))
+    return Found(files, tags, assignment.take(used), unjudged, tuple(findings))
 
 
 def _check_enough(settings: Settings, tags: Sequence[frozenset[str]]) -> None:
@@ -127,6 +140,12 @@ def read(found: Found, settings: Settings, workspace: Workspace) -> Data:
     divided, copies = divide(settings, found.assignment.take(decoded.readable), examples, images)
     _report(copies)
     training, held_out = examples.take(divided.train), examples.take(divided.validation)
+    unjudged = tuple(label for label in found.unjudged if label in vocabulary)
+    if unjudged and not training.targets[:, [label not in unjudged for label in vocabulary]].any():
+        raise SplitError(
+            f"{settings.validation_labels} has none of the labels to train on: {labels.some_names(unjudged)}",
+            "hold out images that were judged by them",
+        )
     show(f"{len(divided.train)} images to train on, {len(divided.validation)} held out, {len(vocabulary)} labels")
     told = cautions.of_split(vocabulary, training.targets, held_out.targets, settings.validation_fraction)
     show(*(f"caution: {caution}" for caution in (*cautions.of_start(before.is_complete), *told)))
@@ -137,6 +156,7 @@ def read(found: Found, settings: Settings, workspace: Workspace) -> Data:
         repairs=decoded.repairs,
         learnt=before.with_images(digests[divided.train]),
         held_out_digests=digests[divided.validation],
+        unjudged=unjudged,
         findings=(*findings, *copies),
     )
 

@@ -2,40 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import importlib.util
 import math
 import os
 import time
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.data import reference
-from model.data.listing import fingerprint, versions
 from model.export import bundle as export
 from model.export import quantization
 from model.quality import calibration, facts, metrics, thresholds
 from model.quality.fbeta import title
 from model.quality.history import HEAD, Epoch
 from model.quality.thresholds import Thresholds
-from model.training import figures, fitting, network, phases, reading, splitting
+from model.training import figures, fitting, identity, network, phases, reading, splitting
 from model.training.settings import Settings
 from model.training.start import Start, read_weights
 from model.training.workspace import Workspace, open_workspace
 from pipelines.commandline.parser import UsageError
 from pipelines.commandline.printing import show
 from pipelines.inference.bundle import Bundle
+from pipelines.labels import some_names
 from pipelines.supervision.machine import available_cores, native_messages_muted
-
-# Settings of which the content determines the outcome, and those that do not.
-_WITHOUT_EFFECT = (
-    *("images", "labels", "validation_labels", "weights"),
-    *("anonymous", "output", "name", "note", "quantize", "max_minutes"),
-)
 
 
 class _Setup(NamedTuple):
@@ -99,7 +91,7 @@ def train(settings: Settings) -> None:
     start = read_weights(settings)
     precision: network.Precision = "mixed_float16" if network.on_gpu() else "float32"
     folder = settings.output.with_name(f"{settings.output.name}.training")
-    with open_workspace(folder, _identity(settings, found, precision), settings.beta) as workspace:
+    with open_workspace(folder, identity.describe(settings, found, precision), settings.beta) as workspace:
         data = reading.read(found, settings, workspace)
         keras.utils.set_random_seed(settings.seed)
         try:
@@ -109,7 +101,7 @@ def train(settings: Settings) -> None:
             raise
         workspace.clear()
     figures.print_quality(bundle, settings)
-    figures.print_quality_in_bfloat16(bundle, data.validation, settings.beta)
+    figures.print_quality_in_bfloat16(bundle, data.validation, settings.beta, data.judged)
     show(f"bundle {bundle.digest[:12]} written to {settings.output}; history and logs: {folder}")
 
 
@@ -127,7 +119,10 @@ def _train(data: reading.Data, setup: _Setup) -> Bundle:
     if best.phase == HEAD and any(epoch.phase != HEAD for epoch in training.history):
         show(f"the network of epoch {best.epoch} is kept: fine-tuning did no better on the held-out images")
     outcome = _measure(training, best, settings)
-    outcome = outcome._replace(final_epochs=_learn_all(training, outcome, settings))
+    if data.unjudged and settings.final_epochs:
+        show(f"the network has not learnt the held-out images: nobody knows which have {some_names(data.unjudged)}")
+    else:
+        outcome = outcome._replace(final_epochs=_learn_all(training, outcome, settings))
     model = _in_float32(training.model, settings)
     network.calibrate(model, outcome.calibrated.correction)
     learnt = _gather(settings, data, training, outcome)
@@ -141,9 +136,10 @@ def _measure(training: fitting.Training, best: Epoch, settings: Settings) -> _Ou
     truth = training.validation.targets > 0.5
     measured = _in_float32(training.model, settings)
     probabilities = fitting.predict(measured, training.validation, settings.batch_size)
-    calibrated = calibration.fit(truth, probabilities)
+    calibrated = calibration.fit(truth, probabilities, training.judged)
     corrected = calibrated.correction.apply(probabilities)
-    return _Outcome(best, 0, calibrated, corrected, thresholds.tune(truth, corrected, settings.beta))
+    tuned = thresholds.tune(truth, corrected, settings.beta, training.judged)
+    return _Outcome(best, 0, calibrated, corrected, tuned)
 
 
 def _learn_all(training: fitting.Training, outcome: _Outcome, settings: Settings) -> int:
@@ -186,6 +182,7 @@ def _gather(settings: Settings, data: reading.Data, training: fitting.Training, 
             train_targets=data.training.targets,
             validation_targets=data.validation.targets,
             reference=reference.gather(data.training, data.validation),
+            unjudged=data.unjudged,
             is_start_known=data.learnt.is_complete,
         ),
         training=facts.Training(
@@ -248,6 +245,7 @@ def _begin(data: reading.Data, setup: _Setup) -> fitting.Training:
         augment=settings.augment,
         loss=settings.loss,
         beta=settings.beta,
+        judged=data.judged,
         ends_at=setup.ends_at,
     )
 
@@ -260,29 +258,3 @@ def _in_float32(model: Any, settings: Settings) -> Any:
     plain = network.build(frequencies, image_size=settings.image_size, alpha=settings.alpha, weights=None)
     plain.set_weights(model.get_weights())
     return plain
-
-
-def _identity(settings: Settings, found: reading.Found, precision: network.Precision) -> dict[str, str]:
-    """Describe everything that determines the outcome; training resumes only an attempt of the same identity.
-
-    Quantization comes after training: a finished training can be exported either way.
-    """
-    flags = {flag: str(value) for flag, value in settings._asdict().items() if flag not in _WITHOUT_EFFECT}
-    tags = hashlib.sha256(repr([sorted(of_image) for of_image in found.tags]).encode()).hexdigest()
-    assignment = hashlib.sha256(repr(found.assignment).encode()).hexdigest()
-    weights = settings.weights
-    if isinstance(weights, Path):
-        weights = fingerprint(versions([str(weights)]))
-    elif isinstance(weights, Bundle):
-        weights = weights.digest
-    return {
-        **flags,
-        "weights": str(weights),
-        "images": fingerprint(found.files),
-        "labels": tags,
-        "assignment": assignment,
-        "resize_filter": settings.resize_filter,
-        # The optimizer's state differs between precisions, so epochs on a GPU cannot be resumed on a CPU.
-        "precision": precision,
-        "version": importlib.metadata.version("scenetags"),
-    }

@@ -26,11 +26,13 @@ class Rows(NamedTuple):
     Attributes:
       rows: with a side first, if the user has chosen who is held out, and a group last, if there is a column of groups.
       labels: of all files.
+      unjudged: those that the file of the images to hold out does not have: nobody knows which of these have them.
       findings: problems of the files.
     """
 
     rows: tuple[labels.Row, ...]
     labels: tuple[str, ...]
+    unjudged: tuple[str, ...]
     findings: tuple[Finding, ...]
 
 
@@ -91,15 +93,17 @@ def read_rows(settings: Settings, images: Sequence[str]) -> Rows:
     known = settings.weights.labels if isinstance(settings.weights, Bundle) else ()
     file = labels.read_labels(source, known, images)
     rows, every, findings = file
+    unjudged: tuple[str, ...] = ()
     if settings.validation_labels:
         held_out = labels.read_labels(source._replace(paths=(settings.validation_labels,)), file.labels, images)
         _refuse_common_images(file.rows, held_out.rows)
         marked = ((row, side) for side, part in (("train", file), ("validation", held_out)) for row in part.rows)
         rows = tuple(row._replace(kept=(side, *row.kept)) for row, side in marked)
         every, findings = tuple(sorted({*every, *held_out.labels})), (*findings, *held_out.findings)
+        unjudged = tuple(label for label in file.labels if label not in held_out.labels)
     if any(len(row.kept) < len(keep) for row in rows):
         raise SplitError(f"{settings.labels} has no column {keep[0]}", "use --group_pattern or --validation_labels")
-    return Rows(rows, every, findings)
+    return Rows(rows, every, unjudged, findings)
 
 
 def _refuse_common_images(rows: Sequence[labels.Row], held_out: Sequence[labels.Row]) -> None:

@@ -96,10 +96,10 @@ def unfinished(tmp_path_factory: pytest.TempPathFactory, tensorflow: Any, traini
     return Unfinished(flags, folder / "bundle.training", (folder / "told.txt").read_text())
 
 
-def correct(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> calibration.Calibration:
+def correct(truth: NDArray[np.bool_], probabilities: NDArray[np.float32], *judged: Any) -> calibration.Calibration:
     """Fit a calibration, whose few images ask for no correction, and have it correct all the same."""
     correction = calibration.Correction(1.5, np.linspace(-1, 1, truth.shape[1]))
-    return dataclasses.replace(_fit(truth, probabilities), correction=correction)
+    return dataclasses.replace(_fit(truth, probabilities, *judged), correction=correction)
 
 
 _fit = calibration.fit

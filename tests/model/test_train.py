@@ -27,12 +27,13 @@ from model.synthetic import chips as synthetic
 from model.training import figures, fitting, network, session, settings
 from pipelines import predict
 from pipelines.commandline.parser import UsageError
-from pipelines.inference.bundle import Bundle
+from pipelines.inference.bundle import Bundle, load_bundle
 from pipelines.inference.engines import open_engine
 from pipelines.inference.processor import bfloat16_units
 from tests import ROOT
 from tests.bundles import IMAGE_SIZE
 from tests.model.conftest import CHIPS, SMALL, Trained, Unfinished, eagerly
+from tests.model.small import small_networks
 from tests.outputs import rows
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
@@ -91,7 +92,10 @@ def test_training_states_the_quality_in_bfloat16(bundle: Bundle, capsys: pytest.
     targets = open_engine(bundle).predict(pixels) >= np.array(bundle.thresholds, np.float32)
 
     figures.print_quality_in_bfloat16(
-        bundle, dataset.Examples(pixels, np.arange(len(pixels)), targets.astype(np.float32)), 2.0
+        bundle,
+        dataset.Examples(pixels, np.arange(len(pixels)), targets.astype(np.float32)),
+        2.0,
+        np.ones(targets.shape[1], bool),
     )
 
     printed = capsys.readouterr().out
@@ -139,9 +143,9 @@ def test_a_killed_training_resumes_and_is_measured_before_it_learns_the_held_out
     measured: list[NDArray[np.float32]] = []
     fit = calibration.fit
 
-    def watch(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> calibration.Calibration:
+    def watch(truth: NDArray[np.bool_], probabilities: NDArray[np.float32], judged: Any) -> calibration.Calibration:
         measured.append(probabilities)
-        return fit(truth, probabilities)
+        return fit(truth, probabilities, judged)
 
     weights = tmp_path / "base.weights.h5"
     untrained = network.build(np.full(3, 0.5, np.float32), image_size=SIZE, alpha=0.35, weights=None)
@@ -222,6 +226,26 @@ def test_held_out_images_are_learnt_at_last_unless_the_user_has_chosen_them(
         assert settings.parse([*given, *chosen, "--final_epochs", "2"]).final_epochs == 2
 
 
+def test_held_out_images_whose_labels_nobody_judged_are_not_learnt(
+    training_chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header, *lines = (training_chips / "labels.csv").read_text().splitlines()
+    (tmp_path / "labels.csv").write_text("\n".join([header, *lines[10:]]))
+    judged = [f"{line.split(',')[0]},{int('clear' in line)}" for line in lines[:10]]
+    (tmp_path / "held_out.csv").write_text("\n".join(["image_name,clear", *judged]))
+    command = ["--images", str(training_chips / "jpg"), "--labels", str(tmp_path / "labels.csv"), *SMALL]
+    command += ["--validation_labels", str(tmp_path / "held_out.csv"), "--output", str(tmp_path / "bundle")]
+    with small_networks():
+        assert train.main([*command, "--finetune_epochs", "1", "--final_epochs", "1"]) == 0
+    told = capsys.readouterr().out
+    assert "the network has not learnt the held-out images: nobody knows which have " in told
+    bundle = load_bundle(str(tmp_path / "bundle"))
+    assert bundle.training["final_epochs"] == 0
+    others = [label for label in bundle.labels if label != "clear"]
+    assert {bundle.metrics["labels"][label]["support"] for label in others} == {0}
+    assert len({bundle.thresholds[bundle.labels.index(label)] for label in others}) == 1
+
+
 def test_an_unfinished_training_is_not_taken_over_by_another(
     unfinished: Unfinished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -231,6 +255,18 @@ def test_an_unfinished_training_is_not_taken_over_by_another(
     assert train.main([*unfinished.flags, "--output", str(tmp_path / "bundle"), *other]) == 2
     different = "(seed was 0, is 7, loss was bce, is weighted, beta was 2.0, is 1.0)"
     assert f"unfinished training with different settings {different}" in capsys.readouterr().err
+
+
+def test_rows_in_another_order_are_told_apart_from_other_images_and_labels(
+    unfinished: Unfinished, training_chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header, *lines = (training_chips / "labels.csv").read_text().splitlines()
+    (tmp_path / "labels.csv").write_text("\n".join([header, *reversed(lines)]))
+    shutil.copytree(unfinished.workspace, tmp_path / "bundle.training")
+    other = [*unfinished.flags, "--output", str(tmp_path / "bundle")]
+    other[other.index("--labels") + 1] = str(tmp_path / "labels.csv")
+    assert train.main(other) == 2
+    assert "unfinished training with different settings (order of the rows changed)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -44,10 +44,22 @@ def test_labels_with_few_images_have_no_bias_of_their_own() -> None:
     assert np.abs(np.array(own) - common).min() > 1e-3
 
 
+def test_labels_that_are_not_judged_say_nothing_and_share_the_common_bias() -> None:
+    truth, log_odds = drawn(400)
+    probabilities = sigmoid(log_odds * 1.5 - 1)
+    judged = np.arange(8) != 2
+    alone = calibration.fit(truth[:, judged], probabilities[:, judged])
+    found = calibration.fit(truth & judged, probabilities, judged)
+    assert found.correction.temperature == alone.correction.temperature
+    np.testing.assert_array_equal(found.correction.biases[judged], alone.correction.biases)
+    assert found.correction.biases[2] == pytest.approx(np.mean(alone.correction.biases), abs=0.3)
+    assert not found.enough[2]
+
+
 def test_what_is_fitted_minimizes_the_penalized_loss() -> None:
     truth, log_odds = drawn(60, labels=3)
     pulls = np.array([1.0, 5.0, calibration._COMMON_BIAS])
-    found = calibration._minimize(log_odds, truth, pulls)
+    found = calibration._minimize(log_odds, truth, pulls, np.ones(3, np.bool_))
 
     def penalized(scale: float, common: float, differences: NDArray[np.float64]) -> float:
         moved = scale * log_odds + common + differences

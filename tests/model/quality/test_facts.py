@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from model.export import quantization
 from model.quality import measuring, metrics, summaries
-from model.quality.facts import Facts
+from model.quality.facts import Facts, Quantization
 from model.quality.history import Epoch
 from tests.model.quality import facts as model_facts
 
@@ -46,6 +47,27 @@ def test_a_probability_that_is_its_threshold_in_float32_is_a_tag(told: Facts) ->
     thresholds = told.thresholds._replace(each=np.full(len(told.labels), 0.7))
     quality = measuring.measure(dataclasses.replace(told, probabilities=probabilities, thresholds=thresholds))
     assert all(of_label.predicted == len(probabilities) for of_label in quality.scores.labels)
+
+
+def test_labels_that_nobody_judged_are_in_no_figure(told: Facts) -> None:
+    def quality(probabilities: NDArray[np.float32], **data: Any) -> measuring.Quality:
+        changed = dataclasses.replace(told.data, **data)
+        before = Quantization(3, probabilities, told.thresholds)
+        return measuring.measure(
+            dataclasses.replace(told, data=changed, probabilities=probabilities, quantization=before)
+        )
+
+    unjudged = "_under_score_"
+    column = told.labels.index(unjudged)
+    targets, always = told.data.validation_targets.copy(), told.probabilities.copy()
+    targets[:, column], always[:, column] = 0, 0.99
+    found = quality(always, validation_targets=targets, unjudged=(unjudged,))
+    never = quality(np.where(np.arange(6) == column, 0, always), validation_targets=targets, unjudged=(unjudged,))
+    assert found.scores.labels[column].predicted == len(targets)
+    assert dataclasses.replace(found, scores=never.scores) == never
+    assert dataclasses.replace(found.scores, labels=never.scores.labels) == never.scores
+    assert unjudged not in never.never_given
+    assert found.scores.fbeta_over_samples > quality(always, validation_targets=targets).scores.fbeta_over_samples
 
 
 def test_the_frequencies_are_those_of_training(told: Facts) -> None:

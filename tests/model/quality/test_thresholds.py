@@ -144,3 +144,12 @@ def test_the_best_flat_threshold_is_the_best_of_all() -> None:
     best = images.f2(thresholds.best_flat(*images))
     assert all(best >= images.f2(threshold) for threshold in np.arange(1, 100) / 100)
     assert best >= images.f2(thresholds.tune(*images).flat)
+
+
+def test_labels_that_are_not_judged_move_no_threshold_and_get_the_flat_one() -> None:
+    images = simulated(200, 3, some_bias(3))
+    judged = np.arange(LABELS) != 1
+    tuned = thresholds.tune(images.truth & judged, images.probabilities, judged=judged)
+    alone = thresholds.tune(images.truth[:, judged], images.probabilities[:, judged])
+    np.testing.assert_array_equal(tuned.each[judged], alone.each)
+    assert tuned.each[1] == tuned.flat == alone.flat

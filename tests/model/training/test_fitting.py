@@ -226,3 +226,19 @@ def test_a_full_disk_is_an_error_of_the_system(
 
 def fail_for_want_of_space(*_: Any) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_labels_that_nobody_judged_in_the_held_out_images_choose_no_epoch(
+    examples: dataset.Examples, tmp_path: Path
+) -> None:
+    unknown = np.where(np.arange(3) == 1, 0, examples.targets)
+    held_out = {"known": examples.targets, "unknown": unknown.astype(np.float32)}
+    judged = np.array([True, False, True])
+    scores = {}
+    for name, targets in held_out.items():
+        run = training(examples, tmp_path / name)
+        run = replace(run, validation=run.validation._replace(targets=targets[40:]), judged=judged, loss="weighted")
+        with eagerly():
+            run.run([HEAD])
+        scores[name] = [epoch[3:-1] for epoch in run.history]
+    assert scores["unknown"] == scores["known"]

@@ -92,6 +92,20 @@ def test_a_file_says_which_images_to_hold_out(folder: Path, capsys: pytest.Captu
         read(folder, labels, "--validation_labels", again)
 
 
+def test_labels_that_the_file_of_held_out_images_does_not_have_are_not_measured(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = write(folder / "labels.csv", "image_name,x,y,z,none", range(8), "1", "1", "1", "0")
+    others = write(folder / "others.csv", "image_name,y,none", range(8, COUNT), "1", "0")
+    data = read(folder, labels, "--validation_labels", others)
+    assert (data.labels, data.unjudged, data.judged.tolist()) == (("x", "y", "z"), ("x", "z"), [False, True, False])
+    assert "2 labels that --validation_labels does not have, not measured: x, z\n" in capsys.readouterr().out
+    assert read(folder, labels).judged.all()
+    others = write(folder / "others.csv", "image_name,tags", range(8, COUNT), "road")
+    with pytest.raises(SplitError, match=r"others\.csv has none of the labels to train on: x, y, z; hold out images"):
+        read(folder, labels, "--validation_labels", others)
+
+
 def test_a_label_whose_images_cannot_be_read_is_reported(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     labels = write(folder / "labels.csv", "image_name,tags", range(COUNT - 1), "x")
     with open(labels, "a") as file:
