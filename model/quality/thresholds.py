@@ -101,8 +101,10 @@ def tune(
 def _flat_curve(
     truth: NDArray[np.bool_], probabilities: NDArray[np.float32], grid: NDArray[np.float64], beta: float
 ) -> NDArray[np.float64]:
-    """Compute the score of each threshold in the grid, applied to all labels."""
-    return np.array([fbeta_over_samples(truth, probabilities >= threshold, beta) for threshold in grid])
+    """Compute the score of each threshold in the grid, applied to all labels in float32, as in prediction."""
+    return np.array(
+        [fbeta_over_samples(truth, probabilities >= threshold, beta) for threshold in grid.astype(np.float32)]
+    )
 
 
 def _label_curve(

@@ -153,3 +153,9 @@ def test_labels_that_are_not_judged_move_no_threshold_and_get_the_flat_one() -> 
     alone = thresholds.tune(images.truth[:, judged], images.probabilities[:, judged])
     np.testing.assert_array_equal(tuned.each[judged], alone.each)
     assert tuned.each[1] == tuned.flat == alone.flat
+
+
+def test_a_probability_that_is_a_candidate_in_float32_is_a_tag() -> None:
+    # 0.7 as float64 is above 0.7 as float32, in which prediction compares.
+    [score] = thresholds._flat_curve(np.ones((1, 1), np.bool_), np.full((1, 1), 0.7, np.float32), np.array([0.7]), 2.0)
+    assert score == 1
