@@ -8,7 +8,6 @@ from model.export.card import NOT_FOR, PRECISION_RECALL, tags_never_given
 from model.export.markdown import number, plain, table
 from model.foreign.facts import Import, Measured
 from model.quality.fbeta import title
-from model.quality.never_given import find_never_given
 
 _SCALINGS = {
     "unit": "0 to 1 (pixels / 255)",
@@ -83,17 +82,20 @@ def _labels(facts: Import) -> Iterator[str]:
 
 
 def _measured_labels(facts: Import, measured: Measured) -> Iterator[str]:
+    # A label that the model does not know has none.
+    unknown = len(measured.scores.labels) - len(facts.labels)
+    thresholds = [*(f"{threshold:.2f}" for threshold in facts.thresholds), *[number(None)] * unknown]
     rows = [
         (
             plain(scores.label),
             f"{scores.support:,}",
-            f"{threshold:.2f}",
+            threshold,
             *map(number, (scores.precision, scores.recall, scores.average_precision)),
         )
-        for scores, threshold in zip(measured.scores.labels, facts.thresholds, strict=True)
+        for scores, threshold in zip(measured.scores.labels, thresholds, strict=True)
     ]
     yield from table(("label", "images", "threshold", "precision", "recall", "average precision"), rows)
-    yield from tags_never_given(measured.scores, find_never_given(measured.scores.labels))
+    yield from tags_never_given(measured.scores, measured.never_given)
     yield from ("", f"![Precision-recall curve of each label]({PRECISION_RECALL})")
 
 

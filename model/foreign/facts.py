@@ -23,16 +23,28 @@ class Measured:
     """How good a model is on labelled images of the user.
 
     Attributes:
-      scores: at the bundle's thresholds.
+      scores: at the bundle's thresholds, of the L labels of the model, then of those that it does not know.
+      judged: bool [L + U], the labels of the model of which it is known which images have them.
       reliability: how far the probabilities can be taken at their word.
-      truth: bool [N, L].
-      probabilities: float32 [N, L], of the bundle's LiteRT file.
+      truth: bool [N, K], of the judged labels.
+      probabilities: float32 [N, K], of the bundle's LiteRT file.
     """
 
     scores: Scores
+    judged: NDArray[np.bool_]
     reliability: Reliability
     truth: NDArray[np.bool_]
     probabilities: NDArray[np.float32]
+
+    @property
+    def of_judged(self) -> Scores:
+        """The scores with the labels in the columns of truth and probabilities alone."""
+        return self.scores.of(self.judged)
+
+    @property
+    def never_given(self) -> dict[str, str]:
+        """The judged labels that no image has as a tag, each with the reason."""
+        return find_never_given(self.of_judged.labels)
 
 
 @dataclass(frozen=True)
@@ -122,6 +134,6 @@ def metrics_summary(facts: Import) -> dict[str, Any]:
     return {
         **summary,
         "reliability": facts.measured.reliability.to_json(),
-        "never_given": find_never_given(facts.measured.scores.labels),
+        "never_given": facts.measured.never_given,
         "labels": labels,
     }

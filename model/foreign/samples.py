@@ -30,13 +30,18 @@ class Samples(NamedTuple):
     Attributes:
       images: uint8 [N, S, S, 3]; from those of the user, evenly spaced.
       truth: bool [N, L], their labels; None if unknown.
-      given: the images of the user, with targets of 0 if their labels are unknown; None if there are none.
+      given: the images of the user, with targets for the L labels of the model and the U unknown ones, or for no label
+        if there is no label file; None if there are no images.
+      judged: bool [L], the labels of which it is known which images have them; None without a label file.
+      unknown: U labels that images have and the model does not know.
       findings: problems with images and labels, and what was done about them.
     """
 
     images: NDArray[np.uint8]
     truth: NDArray[np.bool_] | None = None
     given: Examples | None = None
+    judged: NDArray[np.bool_] | None = None
+    unknown: tuple[str, ...] = ()
     findings: tuple[labels.Finding, ...] = ()
 
 
@@ -92,30 +97,27 @@ def read_samples(folder: Path, label_file: Path | None, names: Sequence[str], im
     if label_file is None:
         chosen = [paths[index] for index in spread(len(paths), _MOST_GIVEN)]
         decoded = dataset.decode({path: files[path] for path in chosen}, image_size, cache)
-        unlabelled = Examples(
-            decoded.pixels, decoded.readable, np.zeros((len(decoded.readable), len(names)), np.float32)
-        )
+        unlabelled = Examples(decoded.pixels, decoded.readable, np.zeros((len(decoded.readable), 0), np.float32))
         return Samples(_some(unlabelled).pixels, given=unlabelled, findings=_unreadable(decoded))
     file = labels.read_labels(label_file, names, paths)
     matched = labels.match(file.rows, paths, str(folder))
+    unjudged = labels.unmeasured(names, file)
     unknown = tuple(label for label in labels.vocabulary(matched.tags) if label not in names)
-    if len(unknown) == len(labels.vocabulary(matched.tags)):
-        raise labels.LabelError(
-            f"{label_file}: none of its labels is one of the model: {labels.some_names(unknown)}",
-            "spell them as in --labels",
-        )
     decoded = dataset.decode({path: files[path] for path in matched.paths}, image_size, cache)
-    truth = labels.multi_hot([matched.tags[index] for index in decoded.readable], names)
+    truth = labels.multi_hot([matched.tags[index] for index in decoded.readable], (*names, *unknown))
     labelled = Examples(decoded.pixels, decoded.readable, truth)
     some = _some(labelled)
     return Samples(
         images=some.pixels,
-        truth=some.targets > 0,
+        truth=some.targets[:, : len(names)] > 0,
         given=labelled,
+        judged=~np.isin(names, unjudged.names),
+        unknown=unknown,
         findings=(
             *file.findings,
             *matched.findings,
-            *([labels.Finding("labels that the model does not know, ignored", unknown)] if unknown else ()),
+            *([unjudged] if unjudged.names else ()),
+            *([labels.Finding("labels that the model does not know, counted as missed", unknown)] if unknown else ()),
             *_unreadable(decoded),
         ),
     )

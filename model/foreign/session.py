@@ -28,7 +28,7 @@ from model.foreign.settings import OutputKind, Settings
 from model.quality import curves, reliability, thresholds
 from model.quality.fbeta import title
 from model.quality.metrics import measure
-from model.quality.never_given import find_never_given, lay_out_never_given
+from model.quality.never_given import lay_out_never_given
 from pipelines.commandline.parser import UsageError
 from pipelines.commandline.printing import log, show
 from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, MODEL_CARD, SAVED_MODEL, Bundle, Description, load_bundle
@@ -151,18 +151,24 @@ def _measure(
     """Return how good the bundle's model is, its thresholds, and where these are from."""
     flat = np.full(len(names), _FLAT) if given is None else np.array(given)
     source = "0.5 for each label, as nothing is known of better ones" if given is None else "those given to the import"
-    if samples.given is None or samples.truth is None:
+    if samples.given is None or samples.judged is None:
         return None, flat, source
     probabilities = quantization.predict(folder / LITERT_MODEL, samples.given, "measuring")
     truth = samples.given.targets > 0.5
     if given is None:
         flat, source = (
-            thresholds.tune(truth, probabilities, beta).each,
+            thresholds.tune(truth[:, : len(names)], probabilities, beta, samples.judged).each,
             "tuned on these images, so the figures flatter a little",
         )
-    tags = probabilities >= flat.astype(np.float32)
-    scores = measure(names, truth, tags, probabilities, beta)
-    return Measured(scores, reliability.measure(truth, probabilities), truth, probabilities), flat, source
+    # As in `evaluate`: labels that the model does not know are missed, and those that nobody judged are not measured.
+    every = (*names, *samples.unknown)
+    of_unknown = np.full((len(truth), len(samples.unknown)), np.nan, np.float32)
+    tags = np.concatenate([probabilities >= flat.astype(np.float32), np.zeros(of_unknown.shape, np.bool_)], axis=1)
+    known = np.append(samples.judged, np.zeros(len(samples.unknown), np.bool_))
+    counted = np.append(samples.judged, np.ones(len(samples.unknown), np.bool_))
+    scores = measure(every, truth, tags, np.concatenate([probabilities, of_unknown], axis=1), beta, counted)
+    truth, probabilities = truth[:, known], probabilities[:, samples.judged]
+    return Measured(scores, known, reliability.measure(truth, probabilities), truth, probabilities), flat, source
 
 
 def _doubts(
@@ -191,7 +197,11 @@ def _doubts(
             for other in SCALINGS:
                 if other != scaling:
                     by_scaling[other] = _probabilities(original.answer(samples.images, other), kind)
-        better = judging.find_better(scaling, by_scaling, samples.truth)
+        truth = samples.truth
+        if truth is not None and samples.judged is not None:
+            truth = truth[:, samples.judged]
+            by_scaling = {name: probabilities[:, samples.judged] for name, probabilities in by_scaling.items()}
+        better = judging.find_better(scaling, by_scaling, truth)
         if better:
             yield better
 
@@ -201,7 +211,7 @@ def _describe(folder: Path, facts: Import) -> None:
     made_with = export.versions() | {facts.package: importlib.metadata.version(facts.package)}
     if facts.measured is not None:
         measured = facts.measured
-        drawn = curves.draw_precision_recall(measured.scores, measured.truth, measured.probabilities)
+        drawn = curves.draw_precision_recall(measured.of_judged, measured.truth, measured.probabilities)
         (folder / export_card.PRECISION_RECALL).write_bytes(drawn)
     description = Description(
         name=facts.name,
@@ -231,7 +241,7 @@ def _report(bundle: Bundle, facts: Import, settings: Settings) -> None:
         scores = facts.measured.scores
         fbeta = f"{title(scores.beta)} over samples {scores.fbeta_over_samples:.3f}"
         show(f"{fbeta} on {scores.images:,} images; more in {MODEL_CARD}")
-        show(*lay_out_never_given(find_never_given(scores.labels)))
+        show(*lay_out_never_given(facts.measured.never_given))
     for doubt in facts.doubts:
         log(f"{NAME}: {doubt.what}; {doubt.remedy}", severity="WARNING")
     show(f"bundle {bundle.digest[:12]} written to {settings.output}")

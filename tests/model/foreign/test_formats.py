@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model import importing
+from model import evaluate, importing
 from model.export import bundle as export
 from model.foreign.opening import open_original
 from model.foreign.original import Wanted
@@ -18,6 +18,7 @@ from model.foreign.scaling import scale
 from pipelines import predict
 from pipelines.inference.bundle import Bundle, BundleError, load_bundle
 from pipelines.inference.engines import check_engine
+from tests import image_files
 from tests.model.foreign import models
 from tests.outputs import rows
 
@@ -115,6 +116,44 @@ def test_an_imported_bundle_tags_real_chips(
     assert listed == bool(bundle.metrics["never_given"])
     with pytest.raises(BundleError, match="no saved_model/, like every bundle imported from a LiteRT file"):
         check_engine(bundle, "tensorflow")
+
+
+def test_an_imported_model_is_measured_as_evaluate_measures_its_predictions(
+    foreign: Path, chips: NDArray[np.uint8], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "chips").mkdir()
+    has = np.load(foreign / "expected.npy") > 0.5
+    rows = ["image_name,clear,water,road"]
+    for number, (chip, (clear, *_, water)) in enumerate(zip(chips, has, strict=True)):
+        (tmp_path / "chips" / f"{number}.png").write_bytes(image_files.png(chip, "RGB"))
+        rows.append(f"{number},{int(clear)},{int(water)},{int(number == 3)}")
+    labels = tmp_path / "labels.csv"
+    labels.write_text("\n".join(rows))
+    flags = ("--scaling", "unit", "--images", str(tmp_path / "chips"), "--labels_csv", str(labels))
+
+    bundle = imported(foreign / "float.tflite", tmp_path / "bundle", *flags)
+
+    told = capsys.readouterr()
+    assert "--scaling is probably" not in told.err
+    assert "3 labels of the model that the label file does not have, not measured: cloudy, haze, primary" in told.out
+    assert "1 label that the model does not know, counted as missed: road" in told.out
+    assert len(set(bundle.thresholds[1:4])) == 1, "of labels that nobody judged"
+    out = str(tmp_path / "out")
+    assert predict.main(["--input", str(tmp_path / "chips"), "--model", bundle.path, "--output", out]) == 0
+    evaluated = tmp_path / "scores.json"
+    assert evaluate.main(["--predictions", out, "--labels", str(labels), "--json", str(evaluated)]) == 0
+    scores = json.loads(evaluated.read_text())
+    for name in ("f2_over_samples", "micro_f1", "macro_f1", "mean_average_precision", "never_given"):
+        assert bundle.metrics[name] == scores[name]
+    assert bundle.metrics["reliability"]["log_loss"] == pytest.approx(scores["log_loss"], abs=1e-6)
+    assert bundle.metrics["labels"]["haze"]["predicted"] == scores["labels"]["haze"]["predicted"]
+    card = bundle.read("MODEL_CARD.md").decode()
+    assert "| road | 1 | – | – | 0.000 | – |" in card
+
+    labels.write_text("image_name,tags\n1,road")
+    command = [str(foreign / "float.tflite"), "--labels", str(tmp_path / "labels.txt"), *flags]
+    assert importing.main([*command, "--output", str(tmp_path / "other")]) == 2
+    assert "the labels have none of those of the model: they are road, and the model's are" in capsys.readouterr().err
 
 
 def test_a_model_trained_in_mixed_precision_computes_in_float32(chips: NDArray[np.uint8], tmp_path: Path) -> None:
