@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import shutil
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ from model.quality import curves
 from model.quality.facts import Facts
 from model.quality.measuring import measure
 from model.quality.summaries import metrics_summary, training_summary
+from pipelines import storage
 from pipelines.commandline.printing import show
 from pipelines.errors import ExitCode, ScenetagsError
 from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, SAVED_MODEL, Bundle, Description, load_bundle
@@ -95,18 +97,25 @@ def written_whole(output: Path, remedy: str = "") -> Iterator[Path]:
 
     Raises:
       ExportError: it cannot be written.
+      ScenetagsError: another process is writing it.
     """
     partial = output.with_name(f".{output.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
     try:
-        partial.mkdir(parents=True)
-        yield partial
-        partial.rename(output)
+        with storage.lock(str(output.with_name(f".{output.name}.lock")), f"process {os.getpid()}"):
+            shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
+            try:
+                partial.mkdir(parents=True)
+                yield partial
+                partial.rename(output)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+    except storage.LockedError:
+        raise ScenetagsError(
+            f"{output}: another process is writing a bundle there", "wait for it to finish, or choose another --output"
+        ) from None
     except OSError as error:
         message = f"{output}: cannot be written: {error.strerror or error}; no bundle written"
         raise ExportError(message, remedy) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def check_precision(model: Any) -> None:

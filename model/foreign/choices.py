@@ -55,6 +55,12 @@ def choose_kind(settings: Settings, original: Original, outputs: NDArray[np.floa
                 f"argument --output_kind logits: the model ends in a {original.activation}",
                 "use --output_kind probabilities, or omit it",
             )
+        if not judging.are_probabilities(outputs):
+            raise UsageError(
+                f"{settings.model.name}: its outputs are from {lowest:.3g} to {highest:.3g}, although it ends in a "
+                f"{original.activation}",
+                "check --scaling, and the file itself",
+            )
         return "probabilities"
     if settings.output_kind == "probabilities" and not judging.are_probabilities(outputs):
         raise UsageError(

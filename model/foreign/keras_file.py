@@ -6,7 +6,7 @@ import json
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,9 @@ _REFUSED = {
     "StringLookup", "IntegerLookup", "TextVectorization", "__lambda__",
 }  # fmt: skip
 _OWN = ("keras", "tf_keras", "builtins")
+_NARROW = ("float16", "bfloat16")
+# Layers through which pixels pass as they are.
+_SCALE_NOTHING = ("InputLayer", "Identity", "Resizing", "CenterCrop", "ZeroPadding2D", "Dropout", "GaussianNoise")
 _REMEDY = "build the model from Keras' own layers, save it again, and import that"
 
 
@@ -61,9 +64,10 @@ class KerasFile:
         self.image_size = find_image_size(path.name, inputs[0].shape, wanted)
         self._output = find_output(path.name, [output.shape for output in outputs], wanted)
         self._takes_uint8 = inputs[0].dtype == "uint8"
-        layers = list(_layers(self._model))
-        self.scales_itself = _find_scaling(layers) or ("its input is uint8" if self._takes_uint8 else None)
-        self.activation = _activation(layers[-1]) if len(outputs) == 1 else None
+        self.scales_itself = _find_scaling(_layers(self._model)) or (
+            "its input is uint8" if self._takes_uint8 else None
+        )
+        self.activation = _activation(_source(outputs[self._output]))
 
     def answer(self, images: NDArray[np.uint8], scaling: Scaling) -> NDArray[np.float32]:
         """Run it with Keras; see `Original.answer`."""
@@ -180,9 +184,9 @@ def _in_float32(model: Any) -> Any:
     import keras
 
     config = keras.saving.serialize_keras_object(model)
-    narrow = [policy for policy in keras_2.parts(config) if policy.get("name") == "mixed_float16"]
+    narrow = [policy for policy in keras_2.parts(config) if policy.get("name") in ("mixed_float16", "mixed_bfloat16")]
     # Inputs are narrowed as well, even if the first layer is not.
-    inputs = [source for source in keras_2.parts(config) if "batch_shape" in source and source["dtype"] == "float16"]
+    inputs = [part for part in keras_2.parts(config) if "batch_shape" in part and part["dtype"] in _NARROW]
     for policy in narrow:
         policy["name"] = "float32"
     for source in inputs:
@@ -195,14 +199,30 @@ def _in_float32(model: Any) -> Any:
     return model
 
 
-def _find_scaling(layers: list[Any]) -> str | None:
-    """Return what shows that a model scales pixels itself: a layer for that, before any layer with weights."""
+def _find_scaling(layers: Iterable[Any]) -> str | None:
+    """Return what shows that a model scales pixels itself: layers for that, before all that compute anything else.
+
+    What comes later says nothing: pooled features may be scaled, too.
+    """
+    factor, last = 1.0, None
     for layer in layers:
-        if type(layer).__name__ == "Rescaling" and scales_down(float(np.max(np.abs(layer.scale)))):
-            return f"its layer {layer.name} scales them"
-        if layer.weights and type(layer).__name__ != "Normalization":
+        kind = type(layer).__name__
+        if kind == "Rescaling":
+            factor, last = factor * float(np.max(np.abs(layer.scale))), layer
+        elif kind not in _SCALE_NOTHING and not kind.startswith("Random"):
             break
-    return None
+    return f"its layer {last.name} scales them" if last is not None and scales_down(factor) else None
+
+
+def _source(output: Any) -> Any:
+    """Return the layer that computes an output of a model, within the nested model that it comes from, if any."""
+    import keras
+
+    while True:
+        layer, _, number = output._keras_history
+        if not hasattr(layer, "layers"):
+            return layer
+        output = keras.tree.flatten(layer.outputs)[number]
 
 
 def _activation(layer: Any) -> Activation | None:

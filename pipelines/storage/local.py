@@ -51,7 +51,7 @@ def write(path: str, data: bytes) -> None:
 
 def create(path: str) -> IO[bytes]:
     """Open a new file for writing, creating its parent folders."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+    _make_folders(os.path.dirname(path))
     return open(path, "wb")
 
 
@@ -180,7 +180,7 @@ def lock(
     """
     made = _missing_folders(os.path.dirname(path))
     try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        _make_folders(os.path.dirname(path))
         with contextlib.closing(LockFile(path, owner)) as file, lease(file, tell, sleep) as leave:
             yield leave
     finally:
@@ -275,10 +275,18 @@ def _read(path: str, max_bytes: int | None) -> bytes:
 
 
 def _replace(source: str, target: str) -> None:
-    os.makedirs(os.path.dirname(target), exist_ok=True)
+    _make_folders(os.path.dirname(target))
     # The name may reach the disk before the data does: a power failure would then leave an empty file.
     sync(source)
     os.replace(source, target)
+
+
+def _make_folders(folder: str) -> None:
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except FileExistsError as error:
+        # By itself it would say that the file, which is in the way, exists.
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), error.filename) from error
 
 
 def _missing_folders(folder: str) -> list[str]:

@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from model import importing
-from model.foreign import judging, session
+from model.export import bundle
+from model.foreign import judging, keras_file, session
 from model.foreign.opening import open_original
 from model.foreign.original import Original, Wanted
 from model.foreign.scaling import Scaling
@@ -70,6 +71,65 @@ def test_contradictions_are_refused(saved: Any, capsys: pytest.CaptureFixture[st
     assert "the outputs are from" in refused(capsys, saved(), *kinds, "probabilities")
     assert "the model ends in a sigmoid" in refused(capsys, saved(activation="sigmoid"), *kinds, "logits")
     assert "not that of --image_size 64" in refused(capsys, saved(), "--scaling", "unit", "--image_size", "64")
+
+
+@pytest.mark.parametrize(
+    ("factors", "takes_pixels"),
+    [
+        ((255, 1 / 127.5), False),
+        ((1 / 255,), True),
+        ((0.5, 1 / 51), True),
+        ((0.5,), False),
+    ],
+)
+def test_layers_that_scale_are_taken_together(saved: Any, factors: tuple[float, ...], takes_pixels: bool) -> None:
+    import keras
+
+    layers = [keras.layers.RandomFlip(), *(keras.layers.Rescaling(factor) for factor in factors)]
+    original = open_original(saved(*layers), Wanted(len(models.LABELS), None))
+    assert bool(original.scales_itself) == takes_pixels
+
+
+def test_a_layer_behind_others_says_nothing_of_pixels(saved: Any) -> None:
+    import keras
+
+    model = saved(keras.layers.AveragePooling2D(2), keras.layers.Rescaling(0.05))
+    assert not open_original(model, Wanted(len(models.LABELS), None)).scales_itself
+
+
+@pytest.mark.parametrize(("chosen", "activation"), [("logits", None), ("probabilities", "sigmoid")])
+def test_the_activation_is_that_of_the_output_of_a_nested_model(
+    tmp_path: Path, tensorflow: Any, chosen: str, activation: str | None
+) -> None:
+    import keras
+
+    image = keras.Input((32, 32, 3))
+    logits = keras.layers.Dense(len(models.LABELS))(keras.layers.GlobalMaxPooling2D()(image))
+    inner = keras.Model(image, {"logits": logits, "probabilities": keras.layers.Activation("sigmoid")(logits)})
+    outer = keras.Input((32, 32, 3))
+    keras.Model(outer, inner(outer)[chosen]).save(tmp_path / "nested.keras")
+
+    assert open_original(tmp_path / "nested.keras", Wanted(len(models.LABELS), None)).activation == activation
+
+
+def test_outputs_that_are_no_probabilities_are_refused_whatever_they_seem_to_be(
+    saved: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keras_file, "_activation", lambda _: "sigmoid")
+    told = refused(capsys, saved(), "--scaling", "none")
+    assert "model.keras: its outputs are from " in told
+    assert ", although it ends in a sigmoid; check --scaling, and the file itself" in told
+
+
+def test_a_bundle_that_another_process_is_writing_is_left_alone(
+    saved: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--scaling", "unit", "--output_kind", "logits")
+    with bundle.written_whole(tmp_path / "refused") as partial:
+        told = refused(capsys, saved(), *flags)
+        assert partial.is_dir()
+    assert "refused: another process is writing a bundle there; wait for it to finish, or choose another" in told
+    assert [path.name for path in tmp_path.glob(".refused*")] == []
 
 
 def test_an_onnx_file_that_divides_pixels_takes_no_other_scaling(

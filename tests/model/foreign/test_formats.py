@@ -156,7 +156,10 @@ def test_an_imported_model_is_measured_as_evaluate_measures_its_predictions(
     assert "the labels have none of those of the model: they are road, and the model's are" in capsys.readouterr().err
 
 
-def test_a_model_trained_in_mixed_precision_computes_in_float32(chips: NDArray[np.uint8], tmp_path: Path) -> None:
+@pytest.mark.parametrize("narrow", ["mixed_float16", "mixed_bfloat16"])
+def test_a_model_trained_in_mixed_precision_computes_in_float32(
+    chips: NDArray[np.uint8], tmp_path: Path, narrow: str
+) -> None:
     import keras
 
     def build(precision: str) -> Any:
@@ -169,7 +172,7 @@ def test_a_model_trained_in_mixed_precision_computes_in_float32(chips: NDArray[n
         finally:
             keras.config.set_dtype_policy("float32")
 
-    build("mixed_float16").save(tmp_path / "mixed.keras")
+    build(narrow).save(tmp_path / "mixed.keras")
     found = open_original(tmp_path / "mixed.keras", Wanted(len(models.LABELS), None)).answer(chips, "unit")
     np.testing.assert_allclose(found, build("float32")(scale(chips, "unit")), atol=1e-6)
 
