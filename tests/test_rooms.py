@@ -23,6 +23,7 @@ ALLOWED = {
     "pipelines.inference.bundle",
     "pipelines.inference.engines",
     "pipelines.inference.intervals",
+    "pipelines.inference.probabilities",
     "pipelines.inference.mlm",
     "pipelines.inference.openvino_runtime",
     "pipelines.inference.operations",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from model.foreign import judging
 from model.foreign.original import Original
 from model.foreign.scaling import Scaling
 from model.foreign.settings import OutputKind, Settings
 from pipelines.commandline.parser import UsageError
+from pipelines.inference.probabilities import are_probabilities
 
 
 def choose_scaling(settings: Settings, original: Original) -> Scaling:
@@ -55,14 +55,14 @@ def choose_kind(settings: Settings, original: Original, outputs: NDArray[np.floa
                 f"argument --output_kind logits: the model ends in a {original.activation}",
                 "use --output_kind probabilities, or omit it",
             )
-        if not judging.are_probabilities(outputs):
+        if not are_probabilities(outputs).all():
             raise UsageError(
                 f"{settings.model.name}: its outputs are from {lowest:.3g} to {highest:.3g}, although it ends in a "
                 f"{original.activation}",
                 "check --scaling, and the file itself",
             )
         return "probabilities"
-    if settings.output_kind == "probabilities" and not judging.are_probabilities(outputs):
+    if settings.output_kind == "probabilities" and not are_probabilities(outputs).all():
         raise UsageError(
             f"argument --output_kind probabilities: the outputs are from {lowest:.3g} to {highest:.3g}",
             "use --output_kind logits if they get a sigmoid where the model was made",

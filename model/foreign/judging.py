@@ -34,11 +34,6 @@ class Doubt(NamedTuple):
     remedy: str
 
 
-def are_probabilities(outputs: NDArray[np.float32]) -> bool:
-    """Return whether outputs, float32 [N, L], are all from 0 to 1, but for rounding."""
-    return bool((outputs >= -_CERTAIN).all() and (outputs <= 1 + _CERTAIN).all())
-
-
 def are_shares(probabilities: NDArray[np.float32]) -> bool:
     """Return whether the probabilities of each image, float32 [N, L], sum to 1, as those of a softmax do."""
     return probabilities.shape[1] > 1 and bool(np.abs(probabilities.sum(axis=1) - 1).max() < _SUM)

@@ -32,6 +32,7 @@ from model.quality.never_given import lay_out_never_given
 from pipelines.commandline.parser import UsageError
 from pipelines.commandline.printing import log, show
 from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, MODEL_CARD, SAVED_MODEL, Bundle, Description, load_bundle
+from pipelines.inference.probabilities import are_probabilities
 from pipelines.results.thresholds import read_thresholds
 from pipelines.supervision.machine import native_messages_muted
 
@@ -180,7 +181,7 @@ def _doubts(
     chosen: NDArray[np.float64],
 ) -> Iterator[Doubt]:
     """Yield reasons to believe that the model does not get what it was trained on."""
-    if kind == "logits" and judging.are_probabilities(outputs):
+    if kind == "logits" and are_probabilities(outputs).all():
         yield Doubt("all outputs are from 0 to 1, as probabilities are", "--output_kind may be probabilities")
     misfit = None if original.input_range is None else judging.find_misfit(scaling, original.input_range)
     if misfit:

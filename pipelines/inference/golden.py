@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.inference.probabilities import are_probabilities
+
 _LARGEST = 1 << 29
 """Bytes of the inflated arrays; 8 images of 4,096 px take 400 MB."""
 
@@ -43,7 +45,7 @@ def read_golden(archive: bytes, image_size: int, labels: int) -> Golden:
       labels: number of its outputs.
 
     Raises:
-      UnfitError: they do not match image size and labels, or are too large.
+      UnfitError: they do not match image size and labels, are too large, or are no probabilities.
       Exception: the file is no archive of arrays; NumPy and the zip module raise a dozen types for that.
     """
     with zipfile.ZipFile(io.BytesIO(archive)) as members:
@@ -51,7 +53,11 @@ def read_golden(archive: bytes, image_size: int, labels: int) -> Golden:
         problem = _find_problem(pixels, probabilities, image_size, labels)
         if problem:
             raise UnfitError(problem)
-        return Golden(*(_read_array(members, name) for name in Golden._fields))
+        golden = Golden(*(_read_array(members, name) for name in Golden._fields))
+    if not are_probabilities(golden.probabilities).all():
+        lowest, highest = golden.probabilities.min(), golden.probabilities.max()
+        raise UnfitError(f"have outputs from {lowest:g} to {highest:g}, which are no probabilities")
+    return golden
 
 
 def _read_header(members: zipfile.ZipFile, name: str) -> _Header:

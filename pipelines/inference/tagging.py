@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pipelines.images import appearance
 from pipelines.inference.engines import Engine
 from pipelines.inference.pool import PooledEngine
+from pipelines.inference.probabilities import are_probabilities
 from pipelines.inference.rules import NO_RULES, Rules
 from pipelines.records import Failure, Image, Prediction, failed
 
@@ -78,11 +79,6 @@ class Predictor:
         return self.engine.predict(pixels), [None] * len(pixels)
 
 
-def are_probabilities(values: NDArray[np.floating]) -> bool:
-    """Return whether all values are from 0 to 1, and none of them NaN."""
-    return bool(((values >= 0) & (values <= 1)).all())
-
-
 def choose_tags(
     probabilities: NDArray[np.float32],
     labels: Sequence[str],
@@ -145,13 +141,14 @@ def _results(
     embeddings: Iterable[NDArray[np.float16] | None],
     measured: Iterable[NDArray[np.float64] | None],
 ) -> Iterator[Prediction | Failure]:
-    finite = np.logical_and.reduce(np.isfinite(probabilities), axis=1)
-    for image, row, embedding, looks, usable in zip(images, probabilities, embeddings, measured, finite, strict=True):
+    sound = are_probabilities(probabilities)
+    for image, row, embedding, looks, usable in zip(images, probabilities, embeddings, measured, sound, strict=True):
         if usable:
             seen = image.width, image.height, image.source, image.repairs
             yield Prediction(image.ref, *seen, row, image.footprint, embedding, looks)
         else:
-            yield _failure(image, "NotFinite", "the model returned a probability that is not finite")
+            worst = row[np.nan_to_num(np.abs(row - 0.5), nan=np.inf).argmax()]
+            yield _failure(image, "NotAProbability", f"the model returned {worst:g}, which is no probability")
 
 
 def _failure(image: Image, error: str, message: str) -> Failure:

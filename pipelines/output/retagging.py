@@ -20,8 +20,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipelines import storage
+from pipelines.inference.probabilities import are_probabilities
 from pipelines.inference.rules import NO_RULES, Rules
-from pipelines.inference.tagging import are_probabilities, choose_labels
+from pipelines.inference.tagging import choose_labels
 from pipelines.output.commit import conclude
 from pipelines.output.compatible import describe_file
 from pipelines.output.footers import CONTENTS, FOOTER, described_choice
@@ -224,7 +225,7 @@ def _probabilities(path: str, table: pa.Table, columns: Sequence[str]) -> NDArra
         raise _not_ours(path, "probabilities of another type")
     # Nulls become NaN, which is no probability either.
     probabilities = np.column_stack([table[column].to_numpy() for column in columns])
-    if not are_probabilities(probabilities):
+    if not are_probabilities(probabilities).all():
         raise _not_ours(path, "a value that is not a probability")
     return probabilities
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.inference.tagging import are_probabilities
+from pipelines.inference.probabilities import are_probabilities
 from pipelines.output.footers import Footer
 from pipelines.output.schema import NOVELTY
 from pipelines.results.files import NoOutputError
@@ -126,7 +126,7 @@ def _of_batch(path: str, batch: pa.RecordBatch, columns: Sequence[str], min_prob
     images, batch = batch.num_rows - all_windows, batch.filter(placed)
     unplaced, found = all_windows - batch.num_rows, batch.num_rows
     probabilities = np.column_stack([batch.column(column).to_numpy(zero_copy_only=False) for column in columns])
-    if not are_probabilities(probabilities):
+    if not are_probabilities(probabilities).all():
         raise NoOutputError(f"{path} holds a value that is not a probability, so scenetags did not write it")
     # As float32, like the thresholds of tags.
     likely = np.any(probabilities >= np.float32(min_probability), axis=1)

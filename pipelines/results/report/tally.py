@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipelines.inference.probabilities import are_probabilities
 from pipelines.inference.reference import STRANGE
-from pipelines.inference.tagging import are_probabilities
 from pipelines.output.footers import Footer
 from pipelines.output.schema import NOVELTY
 from pipelines.output.tags import mark_tags
@@ -68,7 +68,7 @@ def read_rows(path: str, batch: pa.RecordBatch, footer: Footer, first: int) -> R
         raise NoOutputError(f"{path} holds a row without a path, so scenetags did not write it")
     columns = [batch.column(footer.columns[label]).to_numpy(zero_copy_only=False) for label in footer.labels]
     probabilities = np.stack(columns).astype(np.float32, copy=False)
-    if not are_probabilities(probabilities):
+    if not are_probabilities(probabilities).all():
         raise NoOutputError(f"{path} holds a value that is not a probability, so scenetags did not write it")
     tags = batch.column("tags")
     if not pc.all(pc.is_in(tags.flatten(), pa.array(footer.labels, pa.string())), min_count=0).as_py():

@@ -24,9 +24,10 @@ class FakeEngine:
     takes_batches = True
     on_gpu = False
 
-    def __init__(self, forbidden: int = -1, not_finite: int = -1) -> None:
+    def __init__(self, forbidden: int = -1, not_finite: int = -1, scale: float = 1.0) -> None:
         self.forbidden = forbidden
         self.not_finite = not_finite
+        self.scale = scale
         self.calls = 0
 
     def predict(self, pixels: Collection[NDArray[np.uint8]]) -> NDArray[np.float32]:
@@ -34,7 +35,7 @@ class FakeEngine:
         first = np.asarray(pixels)[:, 0, 0, 0]
         if self.forbidden in first:
             raise RuntimeError("kernel failed")
-        return np.where(first == self.not_finite, np.nan, first / 255).astype(np.float32)[:, np.newaxis]
+        return np.where(first == self.not_finite, np.nan, self.scale * first / 255).astype(np.float32)[:, np.newaxis]
 
 
 def image(value: int) -> Image:
@@ -62,7 +63,16 @@ def test_a_probability_that_is_not_a_number_is_a_failure() -> None:
 
     assert isinstance(good, Prediction)
     assert isinstance(bad, Failure)
-    assert (bad.path, bad.stage, bad.error) == ("2.jpg", "predict", "NotFinite")
+    assert (bad.path, bad.stage, bad.error) == ("2.jpg", "predict", "NotAProbability")
+    assert bad.message == "the model returned nan, which is no probability"
+
+
+def test_a_value_beyond_0_to_1_is_a_failure_and_one_by_rounding_is_not() -> None:
+    found = list(Predictor(FakeEngine(scale=1.0005)).predict([image(255)]))
+    assert isinstance(found[0], Prediction)
+    [bad] = Predictor(FakeEngine(scale=1.1)).predict([image(255)])
+    assert isinstance(bad, Failure)
+    assert bad.message == "the model returned 1.1, which is no probability"
 
 
 def test_a_tag_is_a_probability_at_or_above_its_threshold_in_the_written_precision() -> None:
