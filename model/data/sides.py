@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from pipelines.errors import ScenetagsError
-from pipelines.labels import some_names
+from pipelines.labels import is_missing, some_names
 
 Side = Literal["train", "held out", "left out"]
 
@@ -51,12 +51,13 @@ def read_sides(column: SplitColumn, cells: Sequence[str]) -> list[Side]:
     """Return the side of each image by the value that the column has for it.
 
     Known are `train`, `val` and `test` in their usual spellings, and 0 and 1 if the column's name says what they mean,
-    as `is_valid` does. Images of `test` are left out, or held out if no others are. So are images without a value.
+    as `is_valid` does. Images of `test` are left out, or held out if no others are. So are images without a value,
+    or with a mark for a missing one.
 
     Raises:
       SplitError: the values are not known, or all images are on one side.
     """
-    values = [cell.strip().casefold() for cell in cells]
+    values = ["" if is_missing(cell) else cell.strip().casefold() for cell in cells]
     side_of = _side_of(column, set(values) - {""})
     sides: list[Side] = [side_of[value] if value else "left out" for value in values]
     for needed, what in (("train", "train on"), ("held out", "hold out")):

@@ -13,6 +13,7 @@ from model.quality.fbeta import key, title
 from model.quality.never_given import lay_out_never_given
 from model.training.settings import Settings
 from pipelines.commandline.printing import show
+from pipelines.errors import ScenetagsError
 from pipelines.inference.bundle import Bundle, BundleError
 from pipelines.inference.engines import Engine, open_engine
 from pipelines.inference.precision import can_bfloat16
@@ -64,13 +65,18 @@ def print_quality_in_bfloat16(
         return
     try:
         engine = open_engine(bundle, precision="bfloat16")
+        fbeta = _fbeta(bundle, engine, validation, beta, judged)
+        measured = f"{title(beta)} over samples {fbeta:.3f} on the same images"
+        if bundle.training["final_epochs"]:
+            in_float32 = _fbeta(bundle, open_engine(bundle), validation, beta, judged)
+            measured += f", which are learnt by now; in float32 {in_float32:.3f}"
     except BundleError as error:
         show(f"not to be used in bfloat16: {error.message}")
         return
-    measured = f"{title(beta)} over samples {_fbeta(bundle, engine, validation, beta, judged):.3f} on the same images"
-    if bundle.training["final_epochs"]:
-        in_float32 = _fbeta(bundle, open_engine(bundle), validation, beta, judged)
-        measured += f", which are learnt by now; in float32 {in_float32:.3f}"
+    except ScenetagsError as error:
+        # Such as too little memory: the bundle is written, and measured in float32.
+        show(f"not measured in bfloat16: {error}")
+        return
     show(f"in bfloat16 (predict --precision bfloat16): {measured}")
 
 

@@ -25,7 +25,7 @@ def add_split(parser: Parser) -> None:
     belong = "column that names groups of images, such as places or scenes, which the split must not divide"
     pattern = "the same for groups named in paths below --images: what its (...) match, or the whole match"
     group.add_argument("--validation_fraction", type=between(0.01, 0.9), metavar="F", help=share)
-    group.add_argument("--split_column", default="", metavar="NAME[=VALUE]", help=column)
+    group.add_argument("--split_column", default="", type=_split_column, metavar="NAME[=VALUE]", help=column)
     group.add_argument("--validation_labels", default="", metavar="CSV", help=file)
     group.add_argument("--group_column", default="", metavar="NAME", help=belong)
     group.add_argument("--group_pattern", default="", type=_pattern, metavar="REGEX", help=pattern)
@@ -46,6 +46,14 @@ def read_fraction(flags: argparse.Namespace) -> float | None:
     if flags.split_column or flags.validation_labels:
         return None
     return float(flags.validation_fraction or _FRACTION)
+
+
+def _split_column(text: str) -> str:
+    name, equals, value = text.partition("=")
+    # Of the default, which is no column, nothing is wrong.
+    if text and (not name.strip() or (equals and not value.strip())):
+        raise argparse.ArgumentTypeError(f"{text} is neither NAME nor NAME=VALUE, such as fold=0")
+    return text
 
 
 def _pattern(text: str) -> str:

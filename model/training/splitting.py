@@ -86,7 +86,7 @@ def read_rows(settings: Settings, images: Sequence[str]) -> Rows:
 
     Raises:
       LabelError: a file cannot be used.
-      SplitError: a file has no columns.
+      SplitError: an image is in files of both sides.
     """
     keep = tuple(filter(None, (SplitColumn.parse(settings.split_column).name, settings.group_column)))
     source = settings.labels._replace(options=settings.labels.options._replace(keep=keep)) if keep else settings.labels
@@ -101,8 +101,6 @@ def read_rows(settings: Settings, images: Sequence[str]) -> Rows:
         rows = tuple(row._replace(kept=(side, *row.kept)) for row, side in marked)
         every, findings = tuple(sorted({*every, *held_out.labels})), (*findings, *held_out.findings)
         unjudged = tuple(label for label in file.labels if label not in held_out.labels)
-    if any(len(row.kept) < len(keep) for row in rows):
-        raise SplitError(f"{settings.labels} has no column {keep[0]}", "use --group_pattern or --validation_labels")
     return Rows(rows, every, unjudged, findings)
 
 
@@ -129,7 +127,7 @@ def assign(settings: Settings, matched: LabelledImages) -> tuple[Assignment, lis
         unused = tuple(name for name, side in zip(names, sides, strict=True) if side == "left out")
         findings.append(Finding(f"images left out by --split_column {settings.split_column}", unused))
     if settings.group_column:
-        belong = tuple(kept[-1].strip() for kept in matched.kept)
+        belong = tuple("" if labels.is_missing(kept[-1]) else kept[-1].strip() for kept in matched.kept)
     elif settings.group_pattern:
         below = [path.removeprefix(settings.images).lstrip("/\\") for path in matched.paths]
         belong = tuple(groups.from_pattern(below, re.compile(settings.group_pattern)))

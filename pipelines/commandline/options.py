@@ -198,9 +198,6 @@ class PredictOptions:
             raise UsageError(
                 f"--path_column {self.path_column} applies only to a list", "name the list with --input_list"
             )
-        for flag, named in (("--path_column", self.path_column), ("--keep_columns", self.keep_columns)):
-            if named == "":
-                raise UsageError(f"{flag} is empty", "name a column")
         if self.keep_columns is not None and self.input and not self.input_list:
             raise UsageError(
                 f"--keep_columns {self.keep_columns} applies only to a list", "name the list with --input_list"
@@ -231,8 +228,6 @@ def _may_be_below(pattern: str, folder: str) -> bool:
 
 
 def _check_path(flag: str, path: str | None) -> None:
-    if path == "":
-        raise UsageError(f"{flag} is empty", "give it a path")
     try:
         (path or "").encode()
     except UnicodeEncodeError as error:

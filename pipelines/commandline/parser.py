@@ -74,6 +74,17 @@ class Parser(argparse.ArgumentParser):
                 f"unrecognized arguments: {' '.join(others)} (see {self.prog} --help)"
             )
 
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """Take the values of a flag, none of which may be empty.
+
+        An empty one is rarely meant: it is what an unset variable of the shell leaves, and would stand for the default,
+        or for the current folder.
+        """
+        if "" in arg_strings:
+            name = action.option_strings[-1] if action.option_strings else action.metavar
+            raise UsageError(f"{name} is empty", "give it a value or omit it; a shell variable may be unset")
+        return super()._get_values(action, arg_strings)
+
     def error(self, message: str) -> NoReturn:
         """Refuse the command line.
 

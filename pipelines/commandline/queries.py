@@ -133,9 +133,6 @@ def _read_share(text: str) -> float:
 
 
 def _check(flags: argparse.Namespace) -> None:
-    for flag in (*WRITES, "relative_to"):
-        if getattr(flags, flag) == "":
-            raise UsageError(f"--{flag} is empty", "give it a path")
     if flags.top is not None and flags.like is None and not flags.strangest:
         raise UsageError(f"--top {flags.top} needs --like or --strangest")
     if flags.csv == "-" and sys.stdout.isatty():

@@ -2,6 +2,7 @@
 
 from pipelines.labels.findings import NAMES_SHOWN, Finding, LabelError, shown, some_names
 from pipelines.labels.match import LabelledImages, find_images, match, multi_hot, unmeasured, vocabulary
+from pipelines.labels.missing import is_missing
 from pipelines.labels.reading import FOLDERS, read_labels
 from pipelines.labels.rows import LabelFile, LabelOptions, LabelSource, Row
 
@@ -16,6 +17,7 @@ __all__ = [
     "LabelledImages",
     "Row",
     "find_images",
+    "is_missing",
     "match",
     "multi_hot",
     "read_labels",

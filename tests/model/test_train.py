@@ -27,9 +27,11 @@ from model.synthetic import chips as synthetic
 from model.training import figures, fitting, network, session, settings
 from pipelines import predict
 from pipelines.commandline.parser import UsageError
-from pipelines.inference.bundle import Bundle, load_bundle
-from pipelines.inference.engines import open_engine
+from pipelines.errors import ScenetagsError
+from pipelines.inference.bundle import Bundle, BundleError, load_bundle
+from pipelines.inference.engines import EngineStartError, open_engine
 from pipelines.inference.processor import bfloat16_units
+from pipelines.supervision.temporary import TemporaryFolderError
 from tests import ROOT
 from tests.bundles import IMAGE_SIZE
 from tests.model.conftest import CHIPS, SMALL, Trained, Unfinished, eagerly
@@ -102,6 +104,20 @@ def test_training_states_the_quality_in_bfloat16(bundle: Bundle, capsys: pytest.
     assert re.fullmatch(
         r"in bfloat16 \(predict --precision bfloat16\): F2 over samples (0\.9\d\d|1\.000) on .*\n", printed
     )
+
+
+@pytest.mark.parametrize("error", [EngineStartError, TemporaryFolderError, BundleError])
+def test_a_training_that_cannot_measure_in_bfloat16_has_succeeded_all_the_same(
+    error: type[ScenetagsError], bundle: Bundle, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error("no room", "make some")
+
+    monkeypatch.setattr(figures, "can_bfloat16", lambda *_: True)
+    monkeypatch.setattr(figures, "open_engine", fail)
+    examples = dataset.Examples(np.zeros((1, SIZE, SIZE, 3), np.uint8), np.arange(1), np.zeros((1, 1), np.float32))
+    figures.print_quality_in_bfloat16(bundle, examples, 2.0, np.ones(1, np.bool_))
+    assert re.fullmatch(r"not (measured|to be used) in bfloat16: no room.*\n", capsys.readouterr().out)
 
 
 def test_a_training_takes_size_and_width_from_the_bundle_that_it_starts_from(

@@ -163,7 +163,7 @@ UNKNOWN = "9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+10:00"
 @pytest.mark.parametrize(
     ("flags", "reason"),
     [
-        (("--to", ""), "documents are written to a local folder"),
+        (("--to", ""), "--to is empty"),
         *((("--to", "here", "--datetime", time), "not a time with its zone") for time in ("yesterday", *UNKNOWN)),
     ],
 )

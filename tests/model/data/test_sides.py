@@ -38,6 +38,10 @@ def test_values_are_known_or_named(column: str, cells: str, sides: str) -> None:
 
 def test_an_image_without_a_value_is_left_out() -> None:
     assert read_sides(SplitColumn("split"), ["train", " ", "val"]) == ["train", "left out", "held out"]
+    for missing in ("NA", "nan", "None", "NULL"):
+        cells = ["0", missing, "1"]
+        assert read_sides(SplitColumn("fold", "0"), cells) == ["held out", "left out", "train"]
+        assert read_sides(SplitColumn("is_valid"), cells) == ["train", "left out", "held out"]
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,17 @@ def test_no_group_is_divided(folder: Path, flags: tuple[str, str]) -> None:
         assert len(held_out) == 4
 
 
+def test_images_without_a_group_are_groups_of_their_own_however_that_is_marked(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [f"place{image % 5}_{image},x,{('NA', 'nan', '', 'null')[image % 4]}" for image in range(COUNT)]
+    (folder / "labels.csv").write_text("\n".join(["image_name,tags,place", *lines]))
+    read(folder, str(folder / "labels.csv"), "--group_column", "place")
+    told = capsys.readouterr().out
+    assert f"{COUNT} images without a group, each a group of its own" in told
+    assert f"{COUNT} images in {COUNT} groups" in told
+
+
 def test_groups_on_both_sides_of_the_users_split_are_refused(folder: Path) -> None:
     labels = write(folder / "labels.csv", "image_name,tags,fold", range(COUNT), "x", "#")
     flags = ("--split_column", "fold=1", "--group_pattern", r"place[12]")
@@ -154,6 +165,14 @@ def test_identical_images_are_drawn_together(folder: Path, seed: int) -> None:
         (("--split_column", "a", "--validation_fraction", "0.3"), "--split_column: not allowed with --validation_frac"),
         (("--group_column", "a", "--group_pattern", "b"), "--group_pattern: not allowed with --group_column"),
         (("--group_pattern", "("), r"\( is not a regular expression"),
+        *((("--split_column", text), f"{text} is neither NAME nor NAME=VALUE") for text in ("=0", "=", "fold=", " =0")),
+        *(
+            (
+                (flag, ""),
+                f"{flag} is empty; give it a value or omit it; a shell variable may be unset",
+            )
+            for flag in ("--split_column", "--group_column", "--group_pattern", "--validation_labels", "--weights")
+        ),
     ],
 )
 def test_flags_that_exclude_one_another_are_refused(folder: Path, flags: tuple[str, ...], told: str) -> None:

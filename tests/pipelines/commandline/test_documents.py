@@ -41,7 +41,7 @@ def test_a_folder_is_trusted_by_its_whole_path(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("flags", "reason"),
     [
-        ([*TILED, "--asset="], "--asset : neither one key nor three; write e.g. --asset red,green,blue"),
+        ([*TILED, "--asset= "], "--asset  : neither one key nor three; write e.g. --asset red,green,blue"),
         ([*TILED, "--asset=red,green"], "neither one key nor three"),
         ([*TILED, "--asset=red,,blue"], "neither one key nor three"),
         ([*TILED, "--asset=blue,green,red"], "would swap colours; write --asset red,green,blue, in this order"),

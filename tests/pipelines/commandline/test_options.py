@@ -60,7 +60,7 @@ def test_what_is_said_of_rasters(flags: Sequence[str], rendering: Rendering) -> 
     ("flags", "reason"),
     [
         *((["--bands=3,2"], "--bands 3,2: not three"), (["--bands=0,1,2"], "not three band numbers, counted from 1")),
-        *((["--bands=a,b,c"], "write e.g. --bands 3,2,1"), (["--bands="], "--bands : not three")),
+        *((["--bands=a,b,c"], "write e.g. --bands 3,2,1"), (["--bands= "], "--bands  : not three")),
         *(
             (["--stretch=3000:0"], "--stretch 3000:0: neither one range LOW:HIGH"),
             (["--stretch=0:1,0:1"], "nor three, with LOW below HIGH"),
@@ -84,7 +84,7 @@ def test_what_says_nothing_of_rasters_is_refused(flags: Sequence[str], reason: s
         parse_predict([*LEAST, *flags])
 
 
-@pytest.mark.parametrize("value", ["yes", "0", ""])
+@pytest.mark.parametrize("value", ["yes", "0"])
 def test_a_switch_takes_nothing_else(value: str) -> None:
     with pytest.raises(UsageError, match=f"argument --overwrite: {value} is neither true nor false"):
         parse_predict([*LEAST, f"--overwrite={value}"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import importlib
 import re
 
 import pytest
@@ -57,3 +58,16 @@ def test_a_url_of_a_local_file_is_its_path() -> None:
         assert place(unchanged) == unchanged
     with pytest.raises(argparse.ArgumentTypeError, match=r"file://elsewhere/x names a file of another machine; write"):
         place("file://elsewhere/x")
+
+
+@pytest.mark.parametrize("command", sorted(cli.COMMANDS))
+def test_no_command_takes_an_empty_value_for_the_default(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main = importlib.import_module(cli.COMMANDS[command].module).main
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    flags = re.findall(r"^  (--\w+) (?:\[?[A-Z{]|\w+\|)", capsys.readouterr().out, re.MULTILINE)
+    assert flags
+    for flag in flags:
+        for words in ([flag, ""], [f"{flag}="]):
+            assert main(words) == 2
+            assert f": {flag} is empty; give it a value or omit it" in capsys.readouterr().err

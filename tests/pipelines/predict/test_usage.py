@@ -35,8 +35,8 @@ PROCESS = EMBEDDED | {"environment_type": "PROCESS"}
         ({"model": "gone"}, "gone: bundle.json cannot be read"),
         ({"model": None}, "the following arguments are required: --model"),
         ({"output": ""}, "--output is empty"),
-        ({"input": None, "input_list": "list.csv", "keep_columns": ""}, "--keep_columns is empty; name a column"),
-        ({"input": None, "input_list": "list.csv", "path_column": ""}, "--path_column is empty; name a column"),
+        ({"input": None, "input_list": "list.csv", "keep_columns": ""}, "--keep_columns is empty; give it a value"),
+        ({"input": None, "input_list": "list.csv", "path_column": ""}, "--path_column is empty; give it a value"),
         ({"input": ""}, "--input is empty"),
         ({"input": "nu\udcff"}, "--input 'nu\\udcff' is not UTF-8"),
         (
