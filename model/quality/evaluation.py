@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ class Predictions(NamedTuple):
       model: digest of the bundle.
       computed_in: `float32` or `bfloat16`.
       labels: L names, in the order of the bundle.
+      thresholds: of the L labels.
       paths: of the N images.
       tags: of each image.
       probabilities: float32 [N, L].
@@ -35,6 +36,7 @@ class Predictions(NamedTuple):
     model: str
     computed_in: str
     labels: tuple[str, ...]
+    thresholds: tuple[float, ...]
     paths: tuple[str, ...]
     tags: tuple[frozenset[str], ...]
     probabilities: NDArray[np.float32]
@@ -105,9 +107,16 @@ def evaluate(folder: str, source: LabelSource, beta: float = BETA) -> Evaluation
         reliability=reliability.measure(has[:, judged], probabilities[:, judged]),
         failed_paths=tuple(path for path in matched.paths if path in failed),
         unknown_labels=unknown,
-        never_given=find_never_given(scores.of(judged & of_model).labels),
+        never_given=find_never_given(scores.of(judged & of_model).labels, reached=_reached(predicted, rows)),
         findings=(*predicted.findings, *file.findings, *matched.findings, *([unmeasured] if unmeasured.names else [])),
     )
+
+
+def _reached(predicted: Predictions, rows: Sequence[int]) -> frozenset[str]:
+    """Return the labels whose probability reaches the threshold in one of some rows."""
+    highest = predicted.probabilities[rows].max(axis=0)
+    reached = zip(predicted.labels, highest >= np.array(predicted.thresholds, np.float32), strict=True)
+    return frozenset(label for label, of_label in reached if of_label)
 
 
 def read_predictions(folder: str) -> Predictions:
@@ -139,6 +148,7 @@ def read_predictions(folder: str) -> Predictions:
         model=footer.bundle,
         computed_in=footer.precision,
         labels=footer.labels,
+        thresholds=footer.thresholds,
         paths=tuple(newest),
         tags=tuple(tags[row] for row in newest.values()),
         probabilities=probabilities[list(newest.values())],

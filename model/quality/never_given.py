@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from model.quality.metrics import LabelScores
 from pipelines.labels import shown
@@ -16,19 +16,23 @@ _UNTRAINED = "no image to train on"
 _UNMEASURED = "no image measured"
 _FEW = f"fewer than {FEW_IMAGES} images to train on"
 _BELOW = "always below the threshold"
+_REMOVED = "always removed by the rules of the output where they reach the threshold"
 
 
-def find_never_given(labels: Iterable[LabelScores], train_support: Sequence[int] | None = None) -> dict[str, str]:
+def find_never_given(
+    labels: Iterable[LabelScores], train_support: Sequence[int] | None = None, reached: Collection[str] = ()
+) -> dict[str, str]:
     """Return the labels that no measured image was given as a tag, each with the reason.
 
     Args:
       labels: L scores, of labels that the model knows.
       train_support: number of training images with each label, L; None if it is not known.
+      reached: labels whose probability reaches the threshold in a measured image.
     """
     scores = tuple(labels)
     supports = [None] * len(scores) if train_support is None else train_support
     return {
-        of_label.label: _why(of_label, support)
+        of_label.label: _REMOVED if of_label.label in reached else _why(of_label, support)
         for of_label, support in zip(scores, supports, strict=True)
         if not of_label.predicted
     }

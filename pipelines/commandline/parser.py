@@ -75,12 +75,12 @@ class Parser(argparse.ArgumentParser):
             )
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
-        """Take the values of a flag, none of which may be empty.
+        """Take the values of a flag, none of which may be empty, but for that of a note.
 
         An empty one is rarely meant: it is what an unset variable of the shell leaves, and would stand for the default,
         or for the current folder.
         """
-        if "" in arg_strings:
+        if "" in arg_strings and action.dest != "note":
             name = action.option_strings[-1] if action.option_strings else action.metavar
             raise UsageError(f"{name} is empty", "give it a value or omit it; a shell variable may be unset")
         return super()._get_values(action, arg_strings)

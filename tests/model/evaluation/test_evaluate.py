@@ -166,17 +166,29 @@ def test_the_score_of_another_beta_is_under_a_key_of_its_own(run: Evaluate, chip
     assert f"F0.5 over samples       {expected:.3f}" in told.out
 
 
-def test_tags_that_are_never_given_are_named_with_the_reason(run: Evaluate, chips: Chips, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("reaches", "why"),
+    [
+        (False, "always below the threshold"),
+        (True, "always removed by the rules of the output where they reach the threshold"),
+    ],
+)
+def test_tags_that_are_never_given_are_named_with_the_reason(
+    run: Evaluate, chips: Chips, tmp_path: Path, reaches: bool, why: str
+) -> None:
     file = copied(chips, tmp_path / "out")
     rows = pq.read_table(file)
+    if not reaches:
+        place = rows.column_names.index("p_blue")
+        rows = rows.set_column(place, rows.field(place), pa.array([0.0] * len(rows), pa.float32()))
     without = [[tag for tag in tags if tag == "green"] for tags in rows["tags"].to_pylist()]
     pq.write_table(rows.set_column(1, "tags", pa.array(without, pa.list_(pa.string()))), file)
     chip, *others = chips.tags
     truth = [f"{chip},blue green", *(f"{name},green" for name in others)]
     told = run(*truth, flags=("--json", str(tmp_path / "scores.json")), predictions=tmp_path / "out")
     never_given = json.loads((tmp_path / "scores.json").read_text())["never_given"]
-    assert never_given == {"blue": "always below the threshold"}, "of labels that the file has"
-    assert "1 tag never given, always below the threshold: blue\n" in told.out
+    assert never_given == {"blue": why}, "of labels that the file has"
+    assert f"1 tag never given, {why}: blue\n" in told.out
 
 
 def test_columns_may_be_named(run: Evaluate, chips: Chips, tmp_path: Path) -> None:
