@@ -73,7 +73,7 @@ def _of_split(
         yield f"thresholds and figures rest on {images}: they are hardly more than chance"
     if len(labels) > train:
         yield f"{len(labels):,} labels, but only {train:,} images to train on: most labels cannot be learnt"
-    yield from named("labels without an image to train on, cannot be learnt", of_train == 0)
+    yield from named("labels that no training image has, impossible to learn", of_train == 0)
     yield from named("labels without a held-out image, not measured", of_held_out == 0)
     everywhere = of_train + of_held_out == train + held_out
     yield from named("labels on every image, nothing to tell apart", everywhere)

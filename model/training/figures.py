@@ -69,9 +69,9 @@ def print_quality_in_bfloat16(
         measured = f"{title(beta)} over samples {fbeta:.3f} on the same images"
         if bundle.training["final_epochs"]:
             in_float32 = _fbeta(bundle, open_engine(bundle), validation, beta, judged)
-            measured += f", which are learnt by now; in float32 {in_float32:.3f}"
+            measured += f", which the network has since been trained on; in float32 {in_float32:.3f}"
     except BundleError as error:
-        show(f"not to be used in bfloat16: {error.message}")
+        show(f"do not use this bundle in bfloat16: {error.message}")
         return
     except ScenetagsError as error:
         # Such as too little memory: the bundle is written, and measured in float32.

@@ -120,7 +120,8 @@ def _train(data: reading.Data, setup: _Setup) -> Bundle:
         show(f"the network of epoch {best.epoch} is kept: fine-tuning did no better on the held-out images")
     outcome = _measure(training, best, settings)
     if data.unjudged and settings.final_epochs:
-        show(f"the network has not learnt the held-out images: nobody knows which have {some_names(data.unjudged)}")
+        unknown = some_names(data.unjudged)
+        show(f"the held-out images were not used for training: nobody knows which of them have {unknown}")
     else:
         outcome = outcome._replace(final_epochs=_learn_all(training, outcome, settings))
     model = _in_float32(training.model, settings)
@@ -159,7 +160,7 @@ def _learn_all(training: fitting.Training, outcome: _Outcome, settings: Settings
         return settings.final_epochs
     tried = any(epoch.phase == phases.ON_ALL for epoch in training.history)
     why = "it did no better on them afterwards" if tried else f"--max_minutes {settings.max_minutes:g} leaves no time"
-    show(f"the network has not learnt the held-out images: {why}")
+    show(f"the held-out images were not used for training: {why}")
     return 0
 
 

@@ -49,14 +49,17 @@ can be kept together, or you say which images to hold out. Identical images stay
 reported. Weaknesses of the training set, such as a label on every image, are reported as cautions, in the output and
 in the model card.
 
-Training has three phases: first the head alone, on the frozen network; then the whole network at a low learning rate,
-with its BatchNormalization layers frozen and its weights averaged. The weights that count are those of the last epoch
-within one standard error of the best F2, or the score of --beta, on the held-out images (and not below the head alone).
-On the same images, probabilities are calibrated, so that a label given 0.3 is there in about 3 of 10 images, and a
-threshold per label is tuned. Finally, the network also learns the held-out images, in --final_epochs; all figures are
-those from before. With --weights none there is a single phase of --finetune_epochs, in which the whole network is
-trained from scratch. A model card reports the quality, and names the labels with too few images to be calibrated, and
-those that no held-out image was given.
+Training has three phases:
+  1. The head alone is trained, on the frozen network.
+  2. The whole network is trained at a low learning rate, with its BatchNormalization layers frozen and its weights
+     averaged.
+  3. After everything has been measured, the network also learns the held-out images, in --final_epochs.
+The weights that count are those of the last epoch within one standard error of the best F2, or the score of --beta, on
+the held-out images (and not below the head alone). On the same images, probabilities are calibrated, so that a label
+given 0.3 is there in about 3 of 10 images, and a threshold per label is tuned. All figures are those from before the
+third phase. With --weights none there is a single phase of --finetune_epochs, in which the whole network is trained
+from scratch. The model card reports the quality. It lists the labels with too few images to calibrate, and those that
+the model gave to no held-out image.
 
 With --quantize int8 the network is rounded to 8-bit integers on export. The loss in quality is measured on the
 held-out images and reported at the end and in the model card. The bundle then has no SavedModel.
@@ -235,9 +238,9 @@ def _add_training(parser: Parser) -> None:
     head = f"epochs that train only the head {_DEFAULT}"
     epochs = f"epochs of the whole network (default: {_FINETUNE_EPOCHS}, or {_SCRATCH_EPOCHS} from scratch)"
     final = (
-        "epochs that train the measured network on all images at the end, the held-out ones too; 0 if you want to "
-        f"measure it on these again (default: a third of --finetune_epochs, at most {_FINAL_EPOCHS}; 0 from scratch or "
-        "where you say which to hold out; with --quantize int8 always 0)"
+        "epochs at the end that also train on the held-out images; use 0 to keep these for later measurements "
+        f"(default: a third of --finetune_epochs, at most {_FINAL_EPOCHS}; 0 from scratch or where you say which to "
+        "hold out; with --quantize int8 always 0)"
     )
     seed = f"random seed for the split, the initial weights and shuffling {_DEFAULT}"
     how.add_argument("--head_epochs", type=at_least(0), default=5, metavar="N", help=head)
@@ -249,8 +252,8 @@ def _add_training(parser: Parser) -> None:
         f"right, for pictures with a top; or not at all. Except with none, they are also cropped and relit {_DEFAULT}"
     )
     minutes = (
-        "leave out epochs that would not end within this time of the start, and export the best weights so far. The "
-        "learning rate falls with the epochs: if the time is known beforehand, fewer --finetune_epochs use it better"
+        "stop before an epoch that would end later than this after the start, and export the best weights so far. If "
+        "you know the time in advance, prefer fewer --finetune_epochs: the learning rate then falls to its end"
     )
     how.add_argument("--augment", choices=get_args(Augment), default="orientations", help=augment)
     loss = (

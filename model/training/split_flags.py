@@ -23,7 +23,10 @@ def add_split(parser: Parser) -> None:
     )
     file = "label file of the images to hold out; those in --labels are all trained on"
     belong = "column that names groups of images, such as places or scenes, which the split must not divide"
-    pattern = "the same for groups named in paths below --images: what its (...) match, or the whole match"
+    pattern = (
+        "regular expression that finds the group in an image's path below --images: the text in its (...), or the "
+        "whole match"
+    )
     group.add_argument("--validation_fraction", type=between(0.01, 0.9), metavar="F", help=share)
     group.add_argument("--split_column", default="", type=_split_column, metavar="NAME[=VALUE]", help=column)
     group.add_argument("--validation_labels", default="", metavar="CSV", help=file)

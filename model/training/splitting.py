@@ -168,7 +168,7 @@ def divide(
         sides = np.array(assignment.sides)
         divided = split.Split(np.flatnonzero(sides == "train"), np.flatnonzero(sides == "held out"))
         if not all(map(len, divided)):
-            raise SplitError("no image that can be read is left on one side of the split", "correct either")
+            raise SplitError("one side of the split has no readable image", "correct the split or the images")
         learnt = divided.validation[images.learnt[divided.validation]]
         if len(learnt):
             raise _learnt_error(learnt, "", divided.validation, images)

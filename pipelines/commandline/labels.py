@@ -31,8 +31,8 @@ def add_labels(parser: argparse.ArgumentParser, help: str, required: bool = True
         action="append",
         required=required,
         metavar="FILE",
-        help=f"{help}: a label file, a folder of them, or `folders` if images lie in a folder named after their label; "
-        "repeatable",
+        help=f"{help}: a label file, a folder of them, or `folders` to use the name of each image's folder as its "
+        "label; repeatable",
     )
     group.add_argument(
         "--image_column",

@@ -117,7 +117,7 @@ def test_a_training_that_cannot_measure_in_bfloat16_has_succeeded_all_the_same(
     monkeypatch.setattr(figures, "open_engine", fail)
     examples = dataset.Examples(np.zeros((1, SIZE, SIZE, 3), np.uint8), np.arange(1), np.zeros((1, 1), np.float32))
     figures.print_quality_in_bfloat16(bundle, examples, 2.0, np.ones(1, np.bool_))
-    assert re.fullmatch(r"not (measured|to be used) in bfloat16: no room.*\n", capsys.readouterr().out)
+    assert re.fullmatch(r"(not measured|do not use this bundle) in bfloat16: no room.*\n", capsys.readouterr().out)
 
 
 def test_a_training_takes_size_and_width_from_the_bundle_that_it_starts_from(
@@ -254,7 +254,7 @@ def test_held_out_images_whose_labels_nobody_judged_are_not_learnt(
     with small_networks():
         assert train.main([*command, "--finetune_epochs", "1", "--final_epochs", "1"]) == 0
     told = capsys.readouterr().out
-    assert "the network has not learnt the held-out images: nobody knows which have " in told
+    assert "the held-out images were not used for training: nobody knows which of them have " in told
     bundle = load_bundle(str(tmp_path / "bundle"))
     assert bundle.training["final_epochs"] == 0
     others = [label for label in bundle.labels if label != "clear"]

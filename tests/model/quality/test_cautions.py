@@ -30,7 +30,12 @@ def test_a_sound_split_needs_no_caution() -> None:
         (targets(10), targets(1), None, "rest on a single held-out image"),
         (targets(100), targets(29), None, "rest on only 29 held-out images"),
         (targets(100, 120), targets(40, 120), None, "120 labels, but only 100 images to train on"),
-        (targets(100) * [1, 1, 0], targets(40), None, "1 label without an image to train on, cannot be learnt: c"),
+        (
+            targets(100) * [1, 1, 0],
+            targets(40),
+            None,
+            "1 label that no training image has, impossible to learn: c",
+        ),
         (targets(100), targets(40) * [0, 0, 1], None, "2 labels without a held-out image, not measured: a, b"),
         (np.ones((100, 3)), np.ones((40, 3)), None, "3 labels on every image, nothing to tell apart: a, b, c"),
         (targets(100), targets(100), 0.2, "50% of the images are held out, and not 20%"),

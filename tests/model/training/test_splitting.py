@@ -86,7 +86,7 @@ def test_a_file_says_which_images_to_hold_out(folder: Path, capsys: pytest.Captu
     assert data.labels == ("x", "y")
     printed = capsys.readouterr().out
     assert "1 held-out image identical to one that is trained on: place3_3.png (place4_4.png)" in printed
-    assert "1 label without an image to train on, cannot be learnt: y" in printed
+    assert "1 label that no training image has, impossible to learn: y" in printed
     again = write(folder / "others.csv", "image_name,tags", range(6), "x")
     with pytest.raises(SplitError, match=r"in both --labels and --validation_labels: place0_5, place4_4; remove them"):
         read(folder, labels, "--validation_labels", again)
