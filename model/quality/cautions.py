@@ -40,7 +40,7 @@ def of_start(is_known: bool) -> tuple[str, ...]:
         return ()
     return (
         "the bundle that the training started from does not say which images it has learnt: if held-out images are "
-        "among them, figures and thresholds flatter",
+        "among them, the figures are too good, and the thresholds do not suit new images",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +16,7 @@ import pyarrow.parquet as pq
 from pipelines import storage
 from pipelines.errors import ScenetagsError
 from pipelines.output.arrow import dictionary_columns
-from pipelines.output.footers import CONTENTS
+from pipelines.output.footers import CONTENTS, read_footer
 from pipelines.output.geography import with_extent
 from pipelines.output.run import RUNS, SHADOW, STAGING, TABLES
 from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, SCENE_COLUMNS
@@ -41,6 +42,7 @@ NO_ROWS = "no_rows.parquet"
 """Name of the file of a table that never had a row."""
 
 _AT_ONCE = 8
+_MANIFEST = re.compile(r"[0-9]{8}T[0-9]{6}(\.[0-9]{6})?Z-[0-9a-f]{4}\.json")
 
 
 class OutputError(ScenetagsError):
@@ -68,7 +70,7 @@ def check_folders(output: str) -> None:
     for folder in (output, posixpath.dirname(output)):
         name, whole = posixpath.basename(folder), posixpath.dirname(folder)
         ending = ".json" if name == RUNS else ".parquet"
-        if name in (*TABLES, RUNS) and storage.list_files(folder, ending):
+        if name in (*TABLES, RUNS) and any(map(_is_ours, storage.list_files(folder, ending)[:_AT_ONCE])):
             raise OutputError(f"{output} is inside the output {whole}", f"choose another --output, or {whole} itself")
     for table in TABLES:
         for path in storage.list_deeper(storage.join(output, table), ".parquet"):
@@ -76,6 +78,17 @@ def check_folders(output: str) -> None:
                 f"{path} is in a sub-folder, where scenetags does not look for rows",
                 f"move it up into {table}/, or out of the output",
             )
+
+
+def _is_ours(path: str) -> bool:
+    """Return whether scenetags wrote a file: folders of others may have the names of an output's."""
+    if path.endswith(".json"):
+        return _MANIFEST.fullmatch(posixpath.basename(path)) is not None
+    try:
+        with open_table(path) as parquet:
+            return read_footer(parquet.schema_arrow) is not None
+    except (OutputError, OSError):
+        return False
 
 
 @contextmanager

@@ -190,6 +190,15 @@ def test_an_output_inside_the_tables_of_another_is_refused(run: Run, ours: Path,
         check_output(replace(run, output=f"{run.output}/{inside}"))
 
 
+@pytest.mark.parametrize("name", ["predictions", "runs"])
+def test_folders_of_others_may_have_the_names_of_an_outputs(run: Run, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    pq.write_table(pa.table({"path": ["a"]}), tmp_path / name / "theirs.parquet")
+    (tmp_path / name / "config.json").write_text("{}")
+
+    check_output(replace(run, output=f"{tmp_path}/{name}/first"))
+
+
 def test_an_output_holds_one_precision_unless_its_rows_are_replaced(run: Run, earlier: Run) -> None:
     commit_rows(replace(earlier, engine="openvino", precision="bfloat16"), FIRST)
 
