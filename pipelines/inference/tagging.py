@@ -145,7 +145,9 @@ def _results(
     for image, row, embedding, looks, usable in zip(images, probabilities, embeddings, measured, sound, strict=True):
         if usable:
             seen = image.width, image.height, image.source, image.repairs
-            yield Prediction(image.ref, *seen, row, image.footprint, embedding, looks)
+            # What rounding put beyond 0 to 1 would be in no bin of a histogram.
+            within = row.clip(0, 1)
+            yield Prediction(image.ref, *seen, within, image.footprint, embedding, looks)
         else:
             worst = row[np.nan_to_num(np.abs(row - 0.5), nan=np.inf).argmax()]
             yield _failure(image, "NotAProbability", f"the model returned {worst:g}, which is no probability")

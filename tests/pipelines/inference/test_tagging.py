@@ -68,8 +68,10 @@ def test_a_probability_that_is_not_a_number_is_a_failure() -> None:
 
 
 def test_a_value_beyond_0_to_1_is_a_failure_and_one_by_rounding_is_not() -> None:
-    found = list(Predictor(FakeEngine(scale=1.0005)).predict([image(255)]))
-    assert isinstance(found[0], Prediction)
+    for scale, written in ((1.0005, 1.0), (-0.0005, 0.0)):
+        [found] = Predictor(FakeEngine(scale=scale)).predict([image(255)])
+        assert isinstance(found, Prediction)
+        assert found.probabilities.tolist() == [written]
     [bad] = Predictor(FakeEngine(scale=1.1)).predict([image(255)])
     assert isinstance(bad, Failure)
     assert bad.message == "the model returned 1.1, which is no probability"
