@@ -6,6 +6,7 @@ fields that Google Cloud Logging recognizes (`time`, `severity`, `message`) and 
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -24,6 +25,9 @@ LOG_FORMATS = ("text", "json")
 # Beam logs what Google refuses as critical, and raises an error that says it as well.
 _NOTHING = logging.CRITICAL + 1
 
+# A pipe, and a terminal.
+_READER_IS_GONE = (errno.EPIPE, errno.EIO)
+
 _log_format = "text"
 
 
@@ -41,23 +45,19 @@ def log(*lines: str, severity: str = "ERROR", **fields: Any) -> None:
       severity: `INFO`, `WARNING` or `ERROR`; only JSON shows it.
       fields: that only JSON shows; numbers, strings, and objects of numbers.
     """
-    try:
-        with _to_standard_error() as stream:
-            _write(lines, severity, fields, stream)
-    except OSError:
-        # Otherwise Python would try again when it ends, and change the exit code.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
-
-
-@contextmanager
-def _to_standard_error() -> Iterator[TextIO]:
-    """Yield standard error, also while what native code writes there is dropped."""
-    descriptor = standard_error()
-    if descriptor == STANDARD_ERROR or not _is_standard_error(sys.stderr):
-        yield sys.stderr
-        return
-    with open(os.dup(descriptor), "w", encoding=sys.stderr.encoding) as stream:
-        yield stream
+    with standard_error() as descriptor:
+        try:
+            if _is_standard_error(sys.stderr):
+                with open(descriptor, "w", encoding=sys.stderr.encoding, closefd=False) as stream:
+                    _write(lines, severity, fields, stream)
+            else:
+                _write(lines, severity, fields, sys.stderr)
+        except OSError as error:
+            # A disk that is full may have room for the next message.
+            if error.errno in _READER_IS_GONE:
+                # Otherwise Python would try again when it ends, and change the exit code.
+                _discard(descriptor)
+                _discard(sys.stderr.fileno())
 
 
 def _is_standard_error(stream: TextIO) -> bool:
@@ -89,15 +89,21 @@ def to_output() -> Iterator[None]:
 
 def discard_output() -> None:
     """Give up what standard output has not taken: when Python ends it would try once more, and add a traceback."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _discard(sys.stdout.fileno())
+
+
+def _discard(descriptor: int) -> None:
+    """Drop what is written to a descriptor from here on."""
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), descriptor)
 
 
 def announce(message: str) -> None:
     """Write a message to standard error from a signal handler, which may have interrupted another write to it."""
     text = f"\nscenetags: {message}" if _log_format == "text" else _as_json([f"scenetags: {message}"], "WARNING", {})
     # The reader may have ended by the same signal: `| tee` by Ctrl-C, a terminal by its SIGHUP.
-    with suppress(OSError):
-        os.write(standard_error(), f"{text}\n".encode())
+    with suppress(OSError), standard_error() as descriptor:
+        os.write(descriptor, f"{text}\n".encode())
 
 
 def show_result(*lines: str, **fields: Any) -> None:

@@ -73,23 +73,42 @@ class _StandardError:
     """Standard error, which several threads may have muted at the same time.
 
     Attributes:
-      changing: held while it is muted or no longer is.
+      used: held while it is written to, muted, or restored. A signal handler may write while its thread holds it.
       muters: number of those who want it muted.
-      descriptor: of the place to which it leads.
+      duplicate: descriptor of the place to which it led when it was last muted; None before that. It is never closed:
+        the next file that is opened would get its number.
     """
 
     def __init__(self) -> None:
-        self.changing = threading.Lock()
+        self.used = threading.RLock()
         self.muters = 0
-        self.descriptor = STANDARD_ERROR
+        self.duplicate: int | None = None
+
+    def mute(self) -> None:
+        if self.duplicate is None:
+            self.duplicate = os.dup(STANDARD_ERROR)
+        else:
+            os.dup2(STANDARD_ERROR, self.duplicate, inheritable=False)
+        with open(os.devnull, "wb") as nowhere:
+            # From here on, a signal handler writes to the duplicate.
+            self.muters = 1
+            os.dup2(nowhere.fileno(), STANDARD_ERROR)
+
+    def restore(self) -> None:
+        assert self.duplicate is not None
+        os.dup2(self.duplicate, STANDARD_ERROR)
+        self.muters = 0
 
 
 _standard_error = _StandardError()
 
 
-def standard_error() -> int:
-    """Return a descriptor of standard error that also works while native messages are muted."""
-    return _standard_error.descriptor
+@contextmanager
+def standard_error() -> Iterator[int]:
+    """Yield a descriptor that leads to standard error also while native messages are muted, as long as it is needed."""
+    state = _standard_error
+    with state.used:
+        yield state.duplicate if state.muters and state.duplicate is not None else STANDARD_ERROR
 
 
 @contextmanager
@@ -100,21 +119,19 @@ def native_messages_muted() -> Iterator[None]:
     go to `standard_error`.
     """
     state = _standard_error
-    with state.changing:
-        if not state.muters:
-            state.descriptor = os.dup(STANDARD_ERROR)
-            with open(os.devnull, "wb") as nowhere:
-                os.dup2(nowhere.fileno(), STANDARD_ERROR)
-        state.muters += 1
+    with state.used:
+        if state.muters:
+            state.muters += 1
+        else:
+            state.mute()
     try:
         yield
     finally:
-        with state.changing:
-            state.muters -= 1
-            if not state.muters:
-                kept, state.descriptor = state.descriptor, STANDARD_ERROR
-                os.dup2(kept, STANDARD_ERROR)
-                os.close(kept)
+        with state.used:
+            if state.muters > 1:
+                state.muters -= 1
+            else:
+                state.restore()
 
 
 def _groups(controller: str, cgroups: Path, own: Path) -> Iterator[Path]:

@@ -6,7 +6,9 @@ import ctypes
 import os
 import resource
 import sys
+import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from pipelines.supervision.machine import (
     cpu_quota,
     native_messages_muted,
     return_freed_memory,
+    standard_error,
     usable_memory,
 )
 
@@ -149,6 +152,9 @@ def test_freed_memory_is_returned_and_a_library_that_keeps_none_is_left_alone(mo
 def test_native_messages_are_dropped_and_nothing_before_or_after(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
+    with native_messages_muted():
+        # The first time, a duplicate is made, which stays.
+        pass
     files = len(os.listdir("/proc/self/fd"))
 
     os.write(2, b"before, ")
@@ -172,6 +178,42 @@ def test_our_own_messages_are_printed_while_those_of_native_code_are_dropped(
         os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU. ")
 
     assert capfd.readouterr().err == "\nscenetags: finishing what is in progress\nthe lock was taken over\n"
+
+
+def test_nobody_mutes_or_restores_what_another_thread_writes_to(capfd: pytest.CaptureFixture[str]) -> None:
+    muted, restore, restored = threading.Event(), threading.Event(), threading.Event()
+
+    def mute() -> None:
+        with native_messages_muted():
+            muted.set()
+            restore.wait(timeout=5)
+        restored.set()
+
+    with ThreadPoolExecutor(1) as threads:
+        with standard_error() as descriptor:
+            muting = threads.submit(mute)
+            assert not muted.wait(0.02), "a message would be dropped"
+            os.write(descriptor, b"before, ")
+        muted.wait()
+        with standard_error() as descriptor:
+            restore.set()
+            assert not restored.wait(0.02), "a message could go to any file that is opened meanwhile"
+            os.write(descriptor, b"while muted, ")
+        muting.result()
+    with standard_error() as descriptor:
+        os.write(descriptor, b"after")
+
+    assert capfd.readouterr().err == "before, while muted, after"
+
+
+def test_a_signal_handler_may_write_while_its_thread_writes(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", open(2, "w", closefd=False))  # noqa: SIM115
+    with native_messages_muted(), standard_error():
+        announce("finishing what is in progress")
+
+    assert capfd.readouterr().err == "\nscenetags: finishing what is in progress\n"
 
 
 def test_native_messages_are_dropped_until_the_last_of_several_threads_wants_them(
