@@ -9,14 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.inference.bundle import Bundle, BundleError
-
-FILE = "learnt.bin"
-"""In a bundle: digests of 8 bytes each, little-endian, sorted. A million images take 16 MB."""
+from pipelines.inference.bundle import LEARNT_IMAGES, Bundle, BundleError
 
 IS_COMPLETE = "learnt_images_known"
 """In the description of a bundle's training: whether the file has all images that its network has learnt from."""
 
+# In the file they are sorted. A million images take 16 MB.
 _DIGEST = np.dtype("<u8")
 
 
@@ -46,7 +44,7 @@ class Learnt(NamedTuple):
         Raises:
           OSError: it cannot be written.
         """
-        (folder / FILE).write_bytes(np.unique(self.digests).astype(_DIGEST).tobytes())
+        (folder / LEARNT_IMAGES).write_bytes(np.unique(self.digests).astype(_DIGEST).tobytes())
 
 
 NOTHING = Learnt(np.zeros(0, np.uint64))
@@ -58,11 +56,11 @@ def read_learnt(bundle: Bundle) -> Learnt:
     Raises:
       BundleError: the record is damaged.
     """
-    if FILE not in bundle.files:
+    if LEARNT_IMAGES not in bundle.files:
         return NOTHING._replace(is_complete=False)
-    content = bundle.read(FILE)
+    content = bundle.read(LEARNT_IMAGES)
     if len(content) % _DIGEST.itemsize:
-        raise BundleError(f"bundle {bundle.path}: {FILE} is not a list of digests", "train it again")
+        raise BundleError(f"bundle {bundle.path}: {LEARNT_IMAGES} is not a list of digests", "train it again")
     return Learnt(np.frombuffer(content, _DIGEST).astype(np.uint64), bundle.training.get(IS_COMPLETE) is True)
 
 

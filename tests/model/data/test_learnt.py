@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.data.learnt import FILE, IS_COMPLETE, NOTHING, Learnt, pair, read_learnt
-from pipelines.inference.bundle import Bundle, BundleError, load_bundle
+from model.data.learnt import IS_COMPLETE, NOTHING, Learnt, pair, read_learnt
+from pipelines.inference.bundle import LEARNT_IMAGES, Bundle, BundleError, load_bundle
 
 IMAGES = np.arange(1, 9, dtype=np.uint64).reshape(4, 2) << np.uint64(60)
 
@@ -21,14 +21,14 @@ def bundle(bundle_path: str, tmp_path: Path) -> Bundle:
 
 
 def sealed(bundle: Bundle, content: bytes) -> Bundle:
-    Path(bundle.path, FILE).write_bytes(content)
-    return dataclasses.replace(bundle, files={FILE: hashlib.sha256(content).hexdigest()})
+    Path(bundle.path, LEARNT_IMAGES).write_bytes(content)
+    return dataclasses.replace(bundle, files={LEARNT_IMAGES: hashlib.sha256(content).hexdigest()})
 
 
 def test_a_record_comes_back_as_it_was_written(bundle: Bundle, tmp_path: Path) -> None:
     record = NOTHING.with_images(IMAGES).with_images(IMAGES[:2])
     record.write(tmp_path)
-    content = (tmp_path / FILE).read_bytes()
+    content = (tmp_path / LEARNT_IMAGES).read_bytes()
     assert len(content) == 8 * len(np.unique(IMAGES))
     found = read_learnt(sealed(bundle, content))
     np.testing.assert_array_equal(found.digests, record.digests)

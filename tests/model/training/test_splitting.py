@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from model.data.learnt import FILE, IS_COMPLETE, Learnt
+from model.data.learnt import IS_COMPLETE, Learnt
 from model.data.sides import SplitError
 from model.training import reading, settings
 from model.training.workspace import Workspace
 from pipelines.commandline.parser import UsageError
-from pipelines.inference.bundle import Bundle, load_bundle
+from pipelines.inference.bundle import LEARNT_IMAGES, Bundle, load_bundle
 from tests import image_files as files
 
 pytest.importorskip("imagehash", reason="ImageHash is not installed: pip install 'scenetags[train]'")
@@ -52,9 +52,9 @@ def bundle(bundle_path: str) -> Bundle:
 def that_has_learnt(bundle: Bundle, record: Learnt, folder: Path) -> Bundle:
     """Return the bundle with this record, written to the folder, as the only one of its files."""
     record.write(folder)
-    digest = hashlib.sha256((folder / FILE).read_bytes()).hexdigest()
+    digest = hashlib.sha256((folder / LEARNT_IMAGES).read_bytes()).hexdigest()
     return dataclasses.replace(
-        bundle, path=str(folder), files={FILE: digest}, training={IS_COMPLETE: record.is_complete}
+        bundle, path=str(folder), files={LEARNT_IMAGES: digest}, training={IS_COMPLETE: record.is_complete}
     )
 
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.inference.bundle import (
     GOLDEN,
+    LEARNT_IMAGES,
     LITERT_MODEL,
     MANIFEST,
     MODEL_CARD,
@@ -182,6 +183,16 @@ def test_a_changed_byte_in_any_file_is_noticed(folder: Path, name: str, data: st
     (folder / name).write_bytes(content[:at] + bytes([content[at] ^ bits]) + content[at + 1 :])
     assert_refused(folder, f"{name} is damaged")
     (folder / name).write_bytes(content)
+
+
+def test_the_images_that_a_network_has_learnt_are_not_read_to_tag_others(folder: Path) -> None:
+    (folder / LEARNT_IMAGES).write_bytes(b"digests_")
+    seal_bundle(folder, Description(**FIELDS))
+    (folder / LEARNT_IMAGES).write_bytes(b"damaged_")
+
+    bundle = load_bundle(str(folder))
+    with pytest.raises(BundleError, match=f"{LEARNT_IMAGES} is damaged"):
+        bundle.read(LEARNT_IMAGES)
 
 
 @pytest.mark.parametrize("name", [MANIFEST, GOLDEN, LITERT_MODEL, "saved_model/variables/data"])
