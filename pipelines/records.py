@@ -255,6 +255,10 @@ class UnlistedFolderError(OSError):
     """A folder that cannot be listed."""
 
 
+class NoNameError(ValueError):
+    """A line or a row of a list that names no image."""
+
+
 def failed(ref: ImageRef, stage: str, error: str, message: str) -> Failure:
     """Describe why an image could not be tagged, without the credentials that a library may have put into its message.
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from pipelines import storage
-from pipelines.listing.lists.names import is_place
 from pipelines.output.footers import Footer, name_difference, read_footer
 from pipelines.output.journal import staging_folders
 from pipelines.output.run import FAILURES, PREDICTIONS, RUNS
 from pipelines.output.staged import holds_rows
 from pipelines.output.tables import ROWS_PER_GROUP, holds_tables, open_table, read_each
+from pipelines.records import NoNameError
 from pipelines.results.files import (
     Head,
     Manifest,
@@ -32,6 +32,7 @@ from pipelines.results.single_rows import Paths
 
 _PATH = "path"
 _PATHS = pa.schema([(_PATH, pa.string())])
+_ERROR = "error"
 
 
 @dataclass(frozen=True)
@@ -180,8 +181,9 @@ class Output:
           NoOutputError: a file has no paths.
           OutputError: a file is damaged.
         """
-        for batch in self._batches(FAILURES, _PATHS):
-            yield from (path for path in batch.column(_PATH).to_pylist() if path and not is_place(path))
+        for batch in self._batches(FAILURES, _PATHS.append(pa.field(_ERROR, pa.string()))):
+            rows = zip(batch.column(_PATH).to_pylist(), batch.column(_ERROR).to_pylist(), strict=True)
+            yield from (path for path, error in rows if path and error != NoNameError.__name__)
 
     def manifests(self) -> list[Manifest]:
         """Read the manifests of all runs, oldest first.

@@ -28,7 +28,16 @@ from pipelines.listing.members import Archive, open_archive
 from pipelines.listing.names import MAGIC
 from pipelines.listing.pace import Pace
 from pipelines.listing.threads import UnawaitedPool
-from pipelines.records import Failure, ImageRef, KeptColumn, Listed, UnlistedFolderError, not_listed, writable
+from pipelines.records import (
+    Failure,
+    ImageRef,
+    KeptColumn,
+    Listed,
+    NoNameError,
+    UnlistedFolderError,
+    not_listed,
+    writable,
+)
 from pipelines.scenes.grid import split_window
 from pipelines.supervision import interruption
 
@@ -193,7 +202,7 @@ class _BlankLines:
 
 
 def _refuse(named: NoName, place: str) -> Failure:
-    return not_listed(describe_place(named, place), ValueError(named.reason))
+    return not_listed(describe_place(named, place), NoNameError(named.reason))
 
 
 def _refer_named(

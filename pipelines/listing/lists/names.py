@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,8 +12,6 @@ KEEP = "name the columns to keep with --keep_columns"
 """What to do if a column cannot be kept."""
 
 _BEGINNING = 1000
-# As `NoName` and `describe_place` write them.
-_PLACE = re.compile(r"(?:line|row) [0-9,]+ (?:in .+ )?of ")
 
 
 class Blank(NamedTuple):
@@ -95,11 +92,6 @@ def describe_place(named: NoName, list_: str) -> str:
     """Return a path for what names nothing: its place, since each has to become a row, and no path begins like this."""
     place = f"{named.place} of {list_}"
     return f"{named.beginning}... ({place})" if named.beginning else place
-
-
-def is_place(path: str) -> bool:
-    """Return whether the path of a failure is the place of a line or a row that names nothing."""
-    return _PLACE.match(path) is not None
 
 
 def find_column(

@@ -40,7 +40,7 @@ def read(path: Path, column: str = "path") -> Read:
     passed_over, told = Counter[str](), list[str]()
     listed = list(list_images([], str(path), passed_over, path_column=column, tell=told.append))
     failed = [item for item in listed if isinstance(item, Failure)]
-    assert all(item.error == "ValueError" for item in failed), failed
+    assert all(item.error == "NoNameError" for item in failed), failed
     return Read(
         [item.path.removeprefix(f"{path.parent}/") for item in listed if not isinstance(item, Failure)],
         [(item.path.removesuffix(f" of {path}"), item.message) for item in failed],

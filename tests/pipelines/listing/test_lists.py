@@ -39,7 +39,7 @@ def test_a_line_too_long_for_a_path_is_a_failure_of_its_own(tmp_path: Path, endi
     failures = [item for item in listed if isinstance(item, Failure)]
     assert len(listed) == 4, "two that begin alike are two, and one that is named twice is one"
     assert [(item.path, item.error) for item in failures[:2]] == [
-        (f"{'x' * 1000}... ({place} of {path})", "ValueError") for place in places
+        (f"{'x' * 1000}... ({place} of {path})", "NoNameError") for place in places
     ]
     assert "bytes is too long for a path" in failures[0].message
     assert failures[2].message == "File name too long"

@@ -103,7 +103,8 @@ def test_lines_of_a_list_that_name_nothing_are_no_images_for_labels(tmp_path: Pa
     from model.quality.evaluation import evaluate
 
     paths = ("/c/k.jpg", "/c/x/k.jpg")
-    failures = [failure(path, "list") for path in ("line 6 of /l.csv", "row 1,234 in 0.parquet of /l", "/c/gone.jpg")]
+    places = ("line 6 of /l.csv", "row 1,234 in 0.parquet of /l", "xxx... (line 7 of /l.csv)")
+    failures = [failure(path, "list", "NoNameError") for path in places] + [failure("/c/gone.jpg", "list")]
     write_output(tmp_path / "out", [prediction(path, draw_probabilities(1)[0]) for path in paths], failures)
     (tmp_path / "labels.csv").write_text("image_name,tags\nk.jpg,clear\nx/k.jpg,road\n")
     source = LabelSource((str(tmp_path / "labels.csv"),))
