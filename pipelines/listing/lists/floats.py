@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
 from decimal import Decimal, InvalidOperation
+
+# Characters without an exponent: a float64 holds any number of 15 digits.
+_ALWAYS_EXACT = sys.float_info.dig
 
 
 class InexactError(ValueError):
@@ -20,6 +24,8 @@ def exact(text: str) -> float:
       ValueError: it is no number.
     """
     value = float(text)
+    if len(text) <= _ALWAYS_EXACT and "e" not in text and "E" not in text:
+        return value
     try:
         written = Decimal(text)
     except InvalidOperation as error:  # its exponent alone is too large

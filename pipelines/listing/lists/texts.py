@@ -160,11 +160,11 @@ def read_json(text: TextIO, column: str, kept: Sequence[str] = ()) -> Iterator[N
         place, double = f"line {number:,}", _find_double(pairs, (column, *kept))
         if double:
             yield NoName(place, double)
-        elif names and names[0] is not None and not isinstance(names[0], str):
+        elif names and names[0] is not None and (not isinstance(names[0], str) or isinstance(names[0], _Float)):
             yield NoName(place, f"{column!r} is not a string")
         else:
             found = check_name(names[0] if names else None, place)
-            yield Row(found, tuple(map(dict(pairs).get, kept))) if kept else found
+            yield Row(found, tuple(map(_value, map(dict(pairs).get, kept)))) if kept else found
 
 
 def read_keys(text: TextIO, column: str) -> list[str]:
@@ -175,7 +175,7 @@ def read_keys(text: TextIO, column: str) -> list[str]:
 def _read_objects(text: TextIO, column: str) -> Iterator[tuple[int, Sequence[tuple[str, Any]] | None]]:
     """Yield number, keys and values of each line; None for a blank one."""
     # Pairs, since a dictionary would keep one of two names.
-    decode = json.JSONDecoder(object_pairs_hook=tuple, parse_float=_read_float).decode
+    decode = json.JSONDecoder(object_pairs_hook=tuple, parse_float=_Float).decode
     for number, line in enumerate(_short_lines(text), 1):
         if not line.strip():
             yield number, None
@@ -189,12 +189,20 @@ def _read_objects(text: TextIO, column: str) -> Iterator[tuple[int, Sequence[tup
         yield number, pairs
 
 
-def _read_float(text: str) -> float | str:
-    """Return a number of JSON; the text of one that no float64 holds, so that it is not another number unnoticed."""
+class _Float(str):
+    """A number of JSON as it is written: to read it exactly takes time, and most are in columns that are not kept."""
+
+    __slots__ = ()
+
+
+def _value(read: Any) -> Any:
+    """Return a value of JSON; the text of a number that no float64 holds, so that it is not another one unnoticed."""
+    if not isinstance(read, _Float):
+        return read
     try:
-        return exact(text)
+        return exact(read)
     except InexactError:
-        return text
+        return str(read)
 
 
 def _find_double(pairs: Sequence[tuple[str, Any]], keys: Sequence[str]) -> str:

@@ -92,7 +92,7 @@ def test_blank_lines_of_a_text_are_counted_and_told(folder: Path) -> None:
 
 def test_values_of_json_that_are_no_path_are_failures(folder: Path) -> None:
     rows = [
-        *({"path": "a.jpg"}, {"path": None}, {"n": 1}, {"path": ""}, {"path": 7}, {"path": ["b.jpg"]}),
+        *({"path": "a.jpg"}, {"path": None}, {"n": 1}, {"path": ""}, {"path": 7}, {"path": 0.5}, {"path": ["b.jpg"]}),
         {"n": {"path": "deep.jpg"}, "path": "b.jpg"},
     ]
     lines = [*map(json.dumps, rows), '{"path": "a.jpg", "path": "b.jpg"}', ""]
@@ -102,8 +102,8 @@ def test_values_of_json_that_are_no_path_are_failures(folder: Path) -> None:
     assert found.images == ["a.jpg", "b.jpg"]
     assert found.failures == [
         *((f"line {line}", "no path") for line in (2, 3, 4)),
-        *((f"line {line}", "'path' is not a string") for line in (5, 6)),
-        ("line 8", "2 values of 'path'"),
+        *((f"line {line}", "'path' is not a string") for line in (5, 6, 7)),
+        ("line 9", "2 values of 'path'"),
     ]
     assert found.passed_over == {"blank lines in the list": 1}
 
