@@ -8,7 +8,7 @@ import os
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from typing import IO, Any, NamedTuple, cast
 
@@ -21,7 +21,6 @@ from pipelines.listing.lists.tables import (
     read_common_types,
     read_in_folder,
     read_parquet,
-    read_table_types,
 )
 from pipelines.listing.lists.texts import as_text, read_cells, read_header, read_json, read_keys, read_lines
 from pipelines.listing.lookup import InputError
@@ -69,21 +68,23 @@ def read_table_names(folder: str, path: str, column: str, kept: Sequence[str] = 
         yield from read_in_folder(folder, path, column, kept)
 
 
-def read_types(path: str, column: str, all_columns: bool) -> dict[str, str]:
-    """Return the types of a list's columns by name; empty where a column has none, or none that can be kept.
+def read_types(path: str, column: str, wanted: Collection[str] | None) -> dict[str, str]:
+    """Return the types of a list's columns by name.
+
+    A type is empty where a column has none, or none that can be kept, or where the files of a folder have several.
 
     Args:
       path: of the list.
       column: that holds the paths.
-      all_columns: whether no column may be missing; otherwise those of the first file of a folder are enough.
+      wanted: columns that no file of a folder may lack; None for all that any has.
 
     Raises:
-      InputError: the list cannot be read, or has lines, not columns; or the files of a folder differ in their columns.
+      InputError: the list cannot be read, or has lines, not columns; or a file of a folder lacks a column.
     """
     with refusals_explained(path):
         kind, packing = _kind_of(path)
         if files := find_tables(path) or [path] * (packing in _TABLES):
-            return read_common_types(path, files) if all_columns else read_table_types(files[0])
+            return read_common_types(path, files, wanted)
         if kind not in _TEXTS:
             _no_columns()
         with storage.open_to_read(path) as packed, _UNPACK.get(packing, _as_it_is)(packed) as text:

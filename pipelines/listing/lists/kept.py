@@ -62,13 +62,13 @@ def find_kept(path: str, column: str, written: str) -> tuple[KeptColumn, ...]:
       InputError: the list cannot be read, has no such column, or one with values that cannot be kept.
     """
     path = locate(path)
-    types = read_types(path, column, all_columns=written == _ALL)
     with refusals_explained(path):
-        # A column without a name is the index that pandas writes by default.
-        others = [Wanted(name) for name in types if name not in (column, "")]
-        wanted = tuple(others) if written == _ALL else _read_wanted(written)
-        for name, _ in wanted:
+        named = None if written == _ALL else _read_wanted(written)
+        types = read_types(path, column, None if named is None else [wanted.name for wanted in named])
+        for name, _ in named or ():
             find_column(list(types), name, KEEP)
+        # A column without a name is the index that pandas writes by default.
+        wanted = tuple(Wanted(name) for name in types if name not in (column, "")) if named is None else named
         wanted = tuple(Wanted(name, kind or types[name]) for name, kind in wanted)
         if all(kind and kind == types[name] for name, kind in wanted):
             return tuple(KeptColumn(*column) for column in wanted)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import IO, Any
 
 import pyarrow as pa
@@ -77,27 +77,38 @@ def read_in_folder(folder: str, path: str, column: str, kept: Sequence[str] = ()
         raise ListError(f": {name}: {reason(error)}") from error
 
 
-def read_table_types(path: str) -> dict[str, str]:
+def _read_types(path: str) -> dict[str, str]:
     """Return the types of a Parquet file's columns by name; empty where the values of one cannot be kept."""
     with storage.open_to_read(path) as file, pyarrow.parquet.ParquetFile(file, pre_buffer=False) as table:
         return {field.name: _kept_type(field.type) for field in table.schema_arrow}
 
 
-def read_common_types(folder: str, files: Sequence[str]) -> dict[str, str]:
-    """Return the types of the columns that all files of a folder have; see `read_table_types`.
+def read_common_types(folder: str, files: Sequence[str], wanted: Collection[str] | None) -> dict[str, str]:
+    """Return the types of the columns of Parquet files by name.
+
+    A type is empty where the values of a column cannot be kept, or where it is not the same in all files.
+
+    Args:
+      folder: that holds the files.
+      files: their paths, at least one.
+      wanted: columns that no file may lack; None for all that any has.
 
     Raises:
-      ListError: one has a column that another one lacks, or the names of folders hold the values of one, as Spark
-        writes them.
+      ListError: a file lacks a column, or the names of folders hold the values of one, as Spark writes them.
     """
-    for path in files:
-        if partition := next((part for part in path[len(folder) :].split("/")[:-1] if "=" in part), ""):
-            raise ListError(f" has a column in the names of its folders, as in {partition}", KEEP)
-    types = read_table_types(files[0])
+    partitions = (part for path in files for part in path[len(folder) :].split("/")[:-1] if "=" in part)
+    if wanted is None and (partition := next(partitions, "")):
+        raise ListError(f" has a column in the names of its folders, as in {partition}", KEEP)
+    types = _read_types(files[0])
     with UnawaitedPool(_AT_ONCE, "types") as pool:
-        for path, reading in [(path, pool.submit(read_table_types, path)) for path in files[1:]]:
-            if lacking := sorted(reading.result().keys() ^ types.keys()):
-                raise ListError(f" has a column {lacking[0]!r} in one of {files[0]} and {path} alone", KEEP)
+        for path, reading in [(path, pool.submit(_read_types, path)) for path in files[1:]]:
+            others = reading.result()
+            lacking = sorted(others.keys() ^ types.keys())
+            if column := next((column for column in lacking if wanted is None or column in wanted), ""):
+                raise ListError(
+                    f": {files[0]} and {path} have different columns: only one of them has {column!r}", KEEP
+                )
+            types = {name: kind if others.get(name, kind) == kind else "" for name, kind in types.items()}
     return types
 
 

@@ -147,13 +147,26 @@ def test_columns_that_not_all_files_of_a_folder_have_are_not_left_out_unnoticed(
     (folder / "day=1").mkdir(parents=True)
     write(folder / "1.parquet", {"path": ["a"], "site": [1]})
     write(folder / "2.parquet", {"path": ["a"], "site": [1], "sensor": ["x"]})
-    with pytest.raises(InputError, match=r"has a column 'sensor' in one of .*/1.parquet and .*/2.parquet alone; name"):
+    with pytest.raises(InputError, match=r"/1.parquet and .*/2.parquet have different columns: only one .* 'sensor'; "):
         find_kept(str(folder), "path", "all")
+    with pytest.raises(InputError, match=r"have different columns: only one of them has 'sensor'; name the columns"):
+        find_kept(str(folder), "path", "site,sensor")
     assert find_kept(str(folder), "path", "site") == (KeptColumn("site", "int64"),)
 
     (folder / "2.parquet").rename(folder / "day=1" / "2.parquet")
     with pytest.raises(InputError, match=r"has a column in the names of its folders, as in day=1; name the columns"):
         find_kept(str(folder), "path", "all")
+
+
+def test_a_column_whose_type_differs_between_files_has_the_type_that_all_its_values_have(tmp_path: Path) -> None:
+    """Of the first file alone, it would be refused in the middle of a listing: a chunk without values has no type."""
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    write(folder / "1.parquet", {"path": ["a"], "site": [None], "share": [1], "code": [7]})
+    write(folder / "2.parquet", {"path": ["b"], "site": [7], "share": [0.5], "code": ["B"]})
+    found = (KeptColumn("site", "int64"), KeptColumn("share", "float64"), KeptColumn("code", "string"))
+    assert find_kept(str(folder), "path", "all") == find_kept(str(folder), "path", "site,share,code") == found
+    assert kept(str(folder)) == [(None, "1.0", "7"), ("7", "0.5", "B")]
 
 
 def test_a_column_without_a_name_is_not_kept(tmp_path: Path) -> None:
