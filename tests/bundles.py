@@ -58,13 +58,17 @@ def write_bundle(folder: Path, poisoned: bool = False) -> None:
 
 def copy_with_reference(bundle_path: str, folder: Path) -> Path:
     """Copy a bundle of `write_bundle` as one that says what its training images look like: those of `picture`."""
+    pictures = [image_files.picture(IMAGE_SIZE, IMAGE_SIZE, seed=1000 + seed) for seed in range(200)]
+    return copy_as(bundle_path, folder, reference=gather_reference(measure(pictures)))
+
+
+def copy_as(bundle_path: str, folder: Path, **changes: Any) -> Path:
+    """Copy a bundle of `write_bundle` with another description."""
     shutil.copytree(bundle_path, folder)
     bundle = load_bundle(bundle_path)
     (folder / MANIFEST).unlink()
     fields = ("name", "labels", "thresholds", "image_size", "resize_filter", "training", "metrics", "versions")
-    pictures = [image_files.picture(IMAGE_SIZE, IMAGE_SIZE, seed=1000 + seed) for seed in range(200)]
-    reference = gather_reference(measure(pictures))
-    seal_bundle(folder, Description(**{name: getattr(bundle, name) for name in fields}, reference=reference))
+    seal_bundle(folder, Description(**{**{name: getattr(bundle, name) for name in fields}, **changes}))
     return folder
 
 

@@ -56,6 +56,7 @@ class DecodedImages(NamedTuple):
       pixels: uint8 [M, S, S, 3], one image per entry of the list; mapped from the cache, undefined if unreadable.
       readable: int64 [N]; indices in the list of the images that could be decoded.
       digests: uint64 [M], of the file of each image; undefined if it could not be read.
+      side: the median of the shorter sides of the images as they were decoded, in pixels.
       repairs: number of images per repair of `images.decode`.
       unreadable: the other images.
     """
@@ -63,6 +64,7 @@ class DecodedImages(NamedTuple):
     pixels: NDArray[np.uint8]
     readable: NDArray[np.int64]
     digests: NDArray[np.uint64]
+    side: int
     repairs: dict[str, int]
     unreadable: tuple[Unreadable, ...]
 
@@ -124,7 +126,8 @@ def decode(
     lost = {bad.path for bad in unreadable}
     readable = np.array([i for i, path in enumerate(paths) if path not in lost], np.int64)
     pixels = np.load(folder / _PIXELS, mmap_mode="r", allow_pickle=False)
-    return DecodedImages(pixels, readable, np.load(folder / _DIGESTS), outcome["repairs"], unreadable)
+    digests = np.load(folder / _DIGESTS)
+    return DecodedImages(pixels, readable, digests, outcome["side"], outcome["repairs"], unreadable)
 
 
 def is_decoded(folder: Path) -> bool:
@@ -198,7 +201,7 @@ def _decode_all(
         with (folder / _PIXELS).open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
 
-    digests = np.zeros(len(paths), np.uint64)
+    digests, sides = np.zeros(len(paths), np.uint64), np.zeros(len(paths), np.int64)
     cores = available_cores()
     # As many as read at a time would take gigabytes: a decoded image may have 64 million pixels.
     decoders = BoundedSemaphore(cores)
@@ -213,7 +216,7 @@ def _decode_all(
             raise DatasetError(f"{paths[index]}: {storage.reason_of(error)}") from error
         except (images.ImageError, OSError) as error:
             return Unreadable(paths[index], str(error))
-        pixels[index] = decoded.pixels
+        pixels[index], sides[index] = decoded.pixels, min(decoded.width, decoded.height)
         digests[index] = int.from_bytes(hashlib.blake2b(data, digest_size=8).digest())
         return decoded.repairs
 
@@ -229,7 +232,8 @@ def _decode_all(
                 repairs.update(outcome)
     pixels.flush()
     np.save(folder / _DIGESTS, digests)
-    return {"repairs": dict(sorted(repairs.items())), "unreadable": unreadable}
+    side = int(np.median(sides[sides > 0])) if sides.any() else 0
+    return {"side": side, "repairs": dict(sorted(repairs.items())), "unreadable": unreadable}
 
 
 def _check_readable(unreadable: Sequence[Unreadable], count: int) -> None:
@@ -259,6 +263,8 @@ def _read_outcome(folder: Path, identity: str, shape: tuple[int, int, int, int])
         digests = np.load(folder / _DIGESTS, allow_pickle=False)
     except (OSError, ValueError):
         return None
-    same = outcome.get("identity") == identity and pixels.shape == shape and pixels.dtype == np.uint8
+    same = (
+        outcome.get("identity") == identity and "side" in outcome and pixels.shape == shape and pixels.dtype == np.uint8
+    )
     same = same and digests.shape == shape[:1] and digests.dtype == np.uint64
     return outcome if same else None

@@ -222,7 +222,8 @@ def _data(facts: Facts) -> Iterator[str]:
     yield ""
     yield (
         "Colours: every image was decoded by `pipelines.images`, the code that also decodes for prediction, and "
-        f"resized to {facts.network.image_size} px ({facts.network.resize_filter}). Repairs made: "
+        f"resized from {data.side:,} px (the median of the shorter sides) to {facts.network.image_size} px "
+        f"({facts.network.resize_filter}). Repairs made: "
         f"{repairs or 'none, all images were plain RGB'}."
     )
     if data.reference:

@@ -63,6 +63,7 @@ class Data:
       train_targets: float32 [N, L], 1.0 if training image n has label l.
       validation_targets: float32 [M, L], of the held-out images.
       reference: what all of these images look like; None if there are too few to tell.
+      side: the median of the images' shorter sides, in pixels, before they were resized.
       unjudged: labels of which nobody knows which held-out images have them.
       is_start_known: whether it is known which images the network had learnt before, so that none of them is held out.
     """
@@ -75,6 +76,7 @@ class Data:
     split_flags: Mapping[str, str]
     train_targets: NDArray[np.float32]
     validation_targets: NDArray[np.float32]
+    side: int
     reference: Reference | None = None
     unjudged: tuple[str, ...] = ()
     is_start_known: bool = True

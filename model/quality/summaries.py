@@ -9,6 +9,7 @@ from typing import Any
 from model.quality.facts import Facts
 from model.quality.fbeta import with_keys
 from model.quality.measuring import Quality
+from pipelines.inference.bundle import TRAINED_SIDE
 from pipelines.labels import NAMES_SHOWN
 
 
@@ -30,6 +31,7 @@ def training_summary(facts: Facts) -> dict[str, Any]:
         "validation_images": len(data.validation_targets),
         "findings": findings,
         "repairs": dict(data.repairs),
+        TRAINED_SIDE: data.side,
         "validation_fraction": data.validation_fraction,
         "split": dict(data.split_flags),
         "head_epochs": training.head_epochs,

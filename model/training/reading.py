@@ -30,6 +30,7 @@ class Data(NamedTuple):
       training: the examples to learn from.
       validation: the examples held out.
       repairs: number of images per repair of `images.decode`.
+      side: the median of the images' shorter sides, in pixels, before they were resized.
       learnt: the images that the network has learnt from when it is measured, before this training included.
       held_out_digests: uint64 [M, 2], of the examples held out.
       unjudged: labels of which nobody knows which held-out images have them.
@@ -40,6 +41,7 @@ class Data(NamedTuple):
     training: dataset.Examples
     validation: dataset.Examples
     repairs: dict[str, int]
+    side: int
     learnt: Learnt
     held_out_digests: NDArray[np.uint64]
     unjudged: tuple[str, ...]
@@ -154,6 +156,7 @@ def read(found: Found, settings: Settings, workspace: Workspace) -> Data:
         training=training,
         validation=held_out,
         repairs=decoded.repairs,
+        side=decoded.side,
         learnt=before.with_images(digests[divided.train]),
         held_out_digests=digests[divided.validation],
         unjudged=unjudged,

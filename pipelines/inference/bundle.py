@@ -35,6 +35,7 @@ __all__ = [
     "MANIFEST",
     "MODEL_CARD",
     "SAVED_MODEL",
+    "TRAINED_SIDE",
     "Bundle",
     "BundleError",
     "Description",
@@ -48,6 +49,10 @@ SAVED_MODEL = "saved_model/"
 MODEL_CARD = "MODEL_CARD.md"
 LEARNT_IMAGES = "learnt.bin"
 """Digests of the images that the network has learnt from; only training reads them."""
+
+TRAINED_SIDE = "image_side"
+"""In the description of the training: the median of the training images' shorter sides, in pixels, before they were
+resized."""
 
 _LONGEST_MANIFEST = 16_000_000
 _LARGEST = 1 << 31
@@ -79,6 +84,12 @@ class Bundle(BundleManifest):
     def is_int8(self) -> bool:
         """Whether the model computes in int8: such a bundle has no SavedModel, which could not."""
         return not self.has_saved_model and self.training.get("quantization", "int8") == "int8"
+
+    @property
+    def trained_side(self) -> int | None:
+        """The median of the training images' shorter sides, in pixels; None if it is not known."""
+        side = self.training.get(TRAINED_SIDE)
+        return side if type(side) is int and side > 0 else None
 
     def read(self, name: str) -> bytes:
         """Read one of the bundle's files and verify its digest.

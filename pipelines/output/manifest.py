@@ -30,6 +30,7 @@ MOST_BYTES = 1 << 26
 """Far more than any manifest has; an untrusted file may have any number."""
 
 _UNLIKE = "unlike"
+_ADDED = ("empty", "oversized")
 """Field of a manifest: the comparison for which an overwrite has kept the old rows. It includes the images of earlier
 overwrites, whose rows it would have taken over; `shift` does not."""
 
@@ -142,8 +143,8 @@ def read_accounts(manifest: str) -> Accounts:
 
 def accounts_of(described: Mapping[str, Any]) -> Accounts:
     """Extract the counts from the content of a manifest."""
-    # Manifests of earlier versions count no empty windows.
-    counts = {name: described[name] for name in Accounts().counts if name in described or name != "empty"}
+    # Manifests of earlier versions do not have all counts.
+    counts = {name: described[name] for name in Accounts().counts if name in described or name not in _ADDED}
     return Accounts(**counts, seen=shift.read_seen(described.get("shift", {})))
 
 

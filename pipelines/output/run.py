@@ -163,6 +163,7 @@ class Accounts:
       tags: predictions with each tag.
       repairs: predictions by the repairs that their image needed.
       errors: failures by stage and kind of error.
+      oversized: predictions of images far larger than those that the model was trained on.
       passed_over: files in the listed folders that are not images by name, by the ending of their names; they are not
         inputs.
       seen: what was measured of the images that were tagged.
@@ -173,6 +174,7 @@ class Accounts:
     failures: int = 0
     skipped: int = 0
     empty: int = 0
+    oversized: int = 0
     tags: Mapping[str, int] = field(default_factory=Counter)
     repairs: Mapping[str, int] = field(default_factory=Counter)
     errors: Mapping[str, int] = field(default_factory=Counter)
@@ -187,6 +189,7 @@ class Accounts:
             self.failures + other.failures,
             self.skipped + other.skipped,
             self.empty + other.empty,
+            self.oversized + other.oversized,
             Counter(self.tags) + Counter(other.tags),
             Counter(self.repairs) + Counter(other.repairs),
             Counter(self.errors) + Counter(other.errors),

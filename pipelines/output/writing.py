@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines import storage
+from pipelines.inference.scale import is_oversized
 from pipelines.inference.shift import Seen
 from pipelines.inference.tagging import choose_tags
 from pipelines.output.arrow import make_table
@@ -53,6 +54,7 @@ class PredictionTable:
         accounts = Accounts(
             predictions=len(rows),
             tags=Counter(tag for chosen in tags for tag in chosen),
+            oversized=sum(is_oversized(row.width, row.height, run.bundle) for row in rows),
             repairs=Counter(repair for row in rows for repair in row.repairs),
             seen=seen,
         )

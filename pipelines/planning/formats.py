@@ -80,6 +80,8 @@ def _describe_sample(plan: Plan, max_failure_rate: float) -> Iterator[str]:
         yield f"    {reason.error} {reason.count:,}, e.g. {reason.path}: {reason.message}"
     if sampled.shift.verdict != "unknown":
         yield f"  {'training':9} {sampled.shift}"
+    for caution in sampled.cautions:
+        yield f"  {'caution':9} {caution}"
     if low > max_failure_rate * plan.found.inputs:
         yield f"    exceeds --max_failure_rate {max_failure_rate:g}: a run would end with exit code 3"
 

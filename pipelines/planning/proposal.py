@@ -70,6 +70,7 @@ class Sampled:
       repairs: colour repairs of the tagged images.
       bytes_per_row: of output per tagged image; None if none was tagged.
       shift: how the tagged images differ from those that the model was trained on.
+      cautions: reasons not to run it like this.
     """
 
     images: int
@@ -82,6 +83,7 @@ class Sampled:
     repairs: tuple[Count, ...]
     bytes_per_row: float | None
     shift: Shift
+    cautions: tuple[str, ...]
 
 
 @dataclass(frozen=True)

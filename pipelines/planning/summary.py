@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from pipelines.inference import shift
 from pipelines.inference.intervals import Interval
-from pipelines.output.run import Run
+from pipelines.inference.scale import count_oversized
+from pipelines.output.run import Accounts, Run
 from pipelines.output.tables import FORMAT
 from pipelines.output.writing import PredictionTable
 from pipelines.planning import estimate
@@ -37,10 +38,10 @@ def summarize(census: Census, measured: Sample, run: Run) -> Sampled:
     failed = len(measured.failures)
     expected = estimate.expected_failures(failed, measured.count, census.images) if measured.count else Interval(0, 0)
     cannot = census.failure_count
-    table, seen = None, shift.Seen()
+    table, accounts = None, Accounts()
     if measured.predictions:
         table, accounts = PredictionTable().lay_out(measured.predictions, run)
-        seen = accounts.seen
+    oversized = [count_oversized(accounts.oversized, run.bundle, run.grid.tile)] if accounts.oversized else []
     return Sampled(
         measured.count,
         measured.bytes,
@@ -51,7 +52,8 @@ def summarize(census: Census, measured: Sample, run: Run) -> Sampled:
         counted(Counter(prediction.source for prediction in measured.predictions)),
         counted(Counter(repair for prediction in measured.predictions for repair in prediction.repairs)),
         _bytes_per_row(table) if table else None,
-        shift.compare(run.bundle.reference, seen),
+        shift.compare(run.bundle.reference, accounts.seen),
+        tuple(oversized),
     )
 
 

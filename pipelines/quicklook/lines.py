@@ -8,6 +8,7 @@ import numpy as np
 
 from pipelines.inference.bundle import Bundle
 from pipelines.inference.reference import STRANGE
+from pipelines.inference.scale import describe_oversized, is_oversized
 from pipelines.inference.tagging import choose_tags
 from pipelines.quicklook.picture import Panel
 from pipelines.records import Image, Prediction
@@ -46,10 +47,19 @@ def describe(panel: Panel, prediction: Prediction, bundle: Bundle) -> list[str]:
         panel.title,
         f"  {prediction.width} x {prediction.height}, {prediction.source}{repairs}",
         f"  tags (*): {', '.join(panel.tags) or 'none'}",
+        *_describe_scale(prediction, bundle),
         *_describe_novelty(prediction, bundle),
         *lines,
         "",
     ]
+
+
+def _describe_scale(prediction: Prediction, bundle: Bundle) -> list[str]:
+    """Say that an image is far too large for the model, if it is."""
+    if not is_oversized(prediction.width, prediction.height, bundle):
+        return []
+    window = prediction.ref.window
+    return [f"  caution: {describe_oversized(bundle, window.width if window else 0)}"]
 
 
 def _describe_novelty(prediction: Prediction, bundle: Bundle) -> list[str]:

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from pipelines import storage
 from pipelines.errors import ScenetagsError
+from pipelines.inference.scale import count_oversized
 from pipelines.output.run import FAILURES, Accounts, Run
 from pipelines.results.outputs import open_output
 from pipelines.supervision.progress import duration
@@ -39,6 +40,8 @@ def summarize(run: Run, accounts: Accounts, where: str) -> list[str]:
             commonest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
             shown = ", ".join(f"{name} {count:,}" for name, count in commonest[:_SHOWN])
             lines.append(f"{title}: {shown}" + f", and {len(counts) - _SHOWN} more" * (len(counts) > _SHOWN))
+    if accounts.oversized:
+        lines.append(f"caution: {count_oversized(accounts.oversized, run.bundle, run.grid.tile)}")
     if not accounts.balanced:
         lines.append(
             f"ROW COUNT MISMATCH: {accounts.inputs:,} inputs, but "

@@ -104,6 +104,14 @@ def test_unreadable_images_are_named_with_the_reason(chips: list[str], tmp_path:
     assert decoded.repairs == {"unmarked_rgba_jpeg": 5}
 
 
+def test_their_usual_size_is_that_before_they_were_resized(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("bad.png", "1.png", "2.png", "3.png")]
+    for path, (width, height) in zip(paths[1:], [(500, 500), (70, 90), (80, 60)], strict=True):
+        path.write_bytes(files.encode(files.picture(width, height), "png"))
+    paths[0].write_bytes(b"no image")
+    assert dataset.decode(versions(list(map(str, paths))), 32, tmp_path / "cache").side == 70
+
+
 def test_images_are_decoded_a_second_time_only_if_they_have_changed(
     chips: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,7 +128,7 @@ def test_images_are_decoded_a_second_time_only_if_they_have_changed(
     again = dataset.decode(versions(chips), 32, tmp_path / "cache")
     assert not reads
     np.testing.assert_array_equal(again.pixels, first.pixels)
-    assert (again.repairs, again.unreadable) == (first.repairs, first.unreadable)
+    assert (again.side, again.repairs, again.unreadable) == (first.side, first.repairs, first.unreadable)
     shutil.copyfile(chips[0], chips[1])
     assert len(dataset.decode(versions(chips), 32, tmp_path / "cache").readable) == 6
     assert len(reads) == 6

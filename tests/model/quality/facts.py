@@ -48,6 +48,7 @@ def facts(training_images: int = 40, held_out_images: int = 20) -> Facts:
             split_flags={},
             train_targets=train.astype(np.float32),
             validation_targets=held_out.astype(np.float32),
+            side=256,
         ),
         training=Training(
             head_epochs=2,
