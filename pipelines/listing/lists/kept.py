@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
 from pipelines.listing.lists.files import is_typed, locate, read_names, read_types, refusals_explained
 from pipelines.listing.lists.floats import InexactError, exact
 from pipelines.listing.lists.names import KEEP, LONGEST, ListError, Row, byte_length, find_column
+from pipelines.listing.lookup import InputError
 from pipelines.records import KeptColumn
 
 _ALL = "all"
@@ -39,15 +40,30 @@ class Wanted(NamedTuple):
     type: str = ""
 
 
-def _read_wanted(written: str) -> tuple[Wanted, ...]:
-    wanted = []
-    for part in map(str.strip, written.split(",")):
-        name, _, kind = part.rpartition(":")
-        wanted.append(Wanted(name, kind) if name and kind in TYPES else Wanted(part))
+def _possible_names(written: str) -> set[str]:
+    """Return the columns that may be meant, whether a colon is part of a name or stands in front of a type."""
+    parts = [part.strip() for part in written.split(",")]
+    return {*parts, *(part.rpartition(":")[0] for part in parts)}
+
+
+def _read_wanted(written: str, columns: Collection[str]) -> tuple[Wanted, ...]:
+    wanted = [_read_column(part.strip(), columns) for part in written.split(",")]
     names = [column.name for column in wanted]
     if double := next((name for name in names if names.count(name) > 1), None):
         raise ListError(f" has one column {double!r}, and --keep_columns names it twice", "name it once")
     return tuple(wanted)
+
+
+def _read_column(written: str, columns: Collection[str]) -> Wanted:
+    """Read `NAME` or `NAME:TYPE`, where a name may have a colon, too."""
+    name, _, kind = written.rpartition(":")
+    if name not in columns and (written in columns or kind not in TYPES):
+        return Wanted(written)
+    if kind in TYPES:
+        return Wanted(name, kind)
+    if written in columns:
+        return Wanted(written)
+    raise InputError(f"--keep_columns {written}: {kind!r} is not a type", f"use one of {', '.join(TYPES)}")
 
 
 def find_kept(path: str, column: str, written: str) -> tuple[KeptColumn, ...]:
@@ -63,12 +79,12 @@ def find_kept(path: str, column: str, written: str) -> tuple[KeptColumn, ...]:
     """
     path = locate(path)
     with refusals_explained(path):
-        named = None if written == _ALL else _read_wanted(written)
-        types = read_types(path, column, None if named is None else [wanted.name for wanted in named])
-        for name, _ in named or ():
-            find_column(list(types), name, KEEP)
+        types = read_types(path, column, None if written == _ALL else _possible_names(written))
         # A column without a name is the index that pandas writes by default.
-        wanted = tuple(Wanted(name) for name in types if name not in (column, "")) if named is None else named
+        others = [Wanted(name) for name in types if name not in (column, "")]
+        wanted = tuple(others) if written == _ALL else _read_wanted(written, types)
+        for name, _ in wanted:
+            find_column(list(types), name, KEEP)
         wanted = tuple(Wanted(name, kind or types[name]) for name, kind in wanted)
         if all(kind and kind == types[name] for name, kind in wanted):
             return tuple(KeptColumn(*column) for column in wanted)

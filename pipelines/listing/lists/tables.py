@@ -187,7 +187,7 @@ def _values(name: str, column: pa.Array) -> list[Any]:
     except (OverflowError, ValueError, KeyError) as error:
         # As in what databases write for infinity; or its zone is none that this machine knows.
         raise ListError(
-            f" has a column {name!r} with a time outside of the years 1 to 9999, or of an unknown time zone: {error}",
+            f" has a column {name!r} with a time outside the years 1 to 9999, or in an unknown time zone: {error}",
             f"leave it out, or write it as text; {KEEP}",
         ) from error
 

@@ -29,9 +29,9 @@ _LONGEST_LINE = 1 << 20
 """Characters of a line with more than a name in it."""
 _READ_AHEAD = 1 << 16
 _OTHERS = {
-    b"\x1f\x8b": ("compressed with gzip", ".gz"),
-    b"\x28\xb5\x2f\xfd": ("compressed with Zstandard", ".zst"),
-    b"PAR1": ("a Parquet file", ".parquet"),
+    b"\x1f\x8b": ("gzip", ".gz"),
+    b"\x28\xb5\x2f\xfd": ("Zstandard", ".zst"),
+    b"PAR1": ("Parquet", ".parquet"),
 }
 """What else a list may be, by its first bytes, with the ending that it should have."""
 _QUOTES = "quote cells that contain quotes, and double the quotes inside"
@@ -50,7 +50,7 @@ def as_text(file: IO[bytes], newline: str) -> TextIO:
     head = file.read(4)
     for magic, (kind, ending) in _OTHERS.items():
         if head.startswith(magic):
-            raise ListError(f" is {kind}, not text", f"if so, its name must end in {ending}")
+            raise ListError(f" looks like a {kind} file, but its name does not end in {ending}", "rename it")
     encoding = "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     # The mark of UTF-32 begins like that of UTF-16, in which no text begins with a null character.
     if (b"\0" in head and encoding != "utf-16") or head == codecs.BOM_UTF32_LE:

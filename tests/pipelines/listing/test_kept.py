@@ -147,7 +147,9 @@ def test_columns_that_not_all_files_of_a_folder_have_are_not_left_out_unnoticed(
     (folder / "day=1").mkdir(parents=True)
     write(folder / "1.parquet", {"path": ["a"], "site": [1]})
     write(folder / "2.parquet", {"path": ["a"], "site": [1], "sensor": ["x"]})
-    with pytest.raises(InputError, match=r"/1.parquet and .*/2.parquet have different columns: only one .* 'sensor'; "):
+    with pytest.raises(
+        InputError, match=r"/1.parquet and .*/2.parquet have different columns: only one of them has 'sensor'; name"
+    ):
         find_kept(str(folder), "path", "all")
     with pytest.raises(InputError, match=r"have different columns: only one of them has 'sensor'; name the columns"):
         find_kept(str(folder), "path", "site,sensor")
@@ -185,7 +187,9 @@ INFINITIES: dict[str, pa.Array] = {
 @pytest.mark.parametrize("name", INFINITIES)
 def test_a_time_that_python_cannot_hold_is_refused_by_name(tmp_path: Path, name: str) -> None:
     pq.write_table(pa.table({"path": ["a"], "taken": INFINITIES[name]}), tmp_path / "x.parquet")
-    with pytest.raises(InputError, match=r"has a column 'taken' with a time outside of the years 1 to 9999, or of an"):
+    with pytest.raises(
+        InputError, match=r"has a column 'taken' with a time outside the years 1 to 9999, or in an unknown"
+    ):
         kept(str(tmp_path / "x.parquet"))
     assert len(list(list_images([], str(tmp_path / "x.parquet")))) == 1
 
@@ -236,6 +240,13 @@ def test_what_is_listed_at_no_name_has_its_values_too(tmp_path: Path) -> None:
         ),
         ("code:timestamp", r"which is not a valid timestamp"),
         (
+            "site:integer",
+            r"^--keep_columns site:integer: 'integer' is not a type; use one of string, int64, .*, local_timestamp",
+        ),
+        ("site:", r"^--keep_columns site:: '' is not a type; use one of"),
+        ("nope:integer", r"x.csv has no column 'nope:integer', but 'path'"),
+        ("nope:int64", r"x.csv has no column 'nope', but 'path'"),
+        (
             "when:timestamp",
             r"with '2020-01-01T00:00:00.1234567Z', which a timestamp cannot hold exactly; keep it as text",
         ),
@@ -261,6 +272,11 @@ def test_a_type_that_is_given_holds(tmp_path: Path, paths: list[str]) -> None:
         *(KeptColumn("site", "string"), KeptColumn("a:b", "int64")),
     )
     assert kept(path, "site:string, a:b:int64") == [("1", "7"), ("2", "8")]
+
+
+def test_the_name_of_a_column_may_look_like_one_with_a_type(tmp_path: Path, paths: list[str]) -> None:
+    path = write(tmp_path / "x.csv", {"path": paths, "a:int64": ["x", "y"], "b": ["1", "2"], "b:c": ["3", "4"]})
+    assert kept(path, "a:int64, b:c") == [("x", "3"), ("y", "4")]
 
 
 def test_a_type_that_values_of_a_table_do_not_have_is_refused_before_they_are_listed(tmp_path: Path) -> None:

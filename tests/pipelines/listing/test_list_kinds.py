@@ -132,9 +132,13 @@ def test_a_list_of_lines_has_no_column(folder: Path, ending: str) -> None:
 @pytest.mark.parametrize(
     ("name", "data", "reason"),
     [
-        ("list.csv", gzip.compress(b"path\na.jpg\n"), "is compressed with gzip, not text; if so, its name must end in"),
-        ("list.txt", pa.compress(b"a.jpg", "zstd", asbytes=True), "is compressed with Zstandard, not text; if so"),
-        ("list.jsonl", b"PAR1" + bytes(99), "is a Parquet file, not text; if so, its name must end in .parquet"),
+        ("list.csv", gzip.compress(b"path\na.jpg\n"), "looks like a gzip file, but its name does not end in .gz; "),
+        ("list.txt", pa.compress(b"a.jpg", "zstd", asbytes=True), "looks like a Zstandard file, but"),
+        (
+            "list.jsonl",
+            b"PAR1" + bytes(99),
+            "looks like a Parquet file, but its name does not end in .parquet; rename it",
+        ),
     ],
     ids=["gzip", "zstd", "parquet"],
 )
