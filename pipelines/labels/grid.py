@@ -98,12 +98,8 @@ def _without_refuted(lines: Sequence[Line], tags: Tags, column: int, name: str) 
     return [
         frozenset() if confidence == 0 and found else found for confidence, found in zip(confidences, tags, strict=True)
     ], (
-        Finding(
-            "rows with confidence 0, read as not having the tag", tuple(place for place, one in tagged if one == 0)
-        ),
-        Finding(
-            "rows without a confidence, read as having the tag", tuple(place for place, one in tagged if one is None)
-        ),
+        Finding("rows with confidence 0, whose tags are left out", tuple(place for place, one in tagged if one == 0)),
+        Finding("rows without a confidence, whose tags are kept", tuple(place for place, one in tagged if one is None)),
     )
 
 

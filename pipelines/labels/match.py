@@ -86,8 +86,11 @@ def match(rows: Sequence[Row], paths: Sequence[str], where: str) -> LabelledImag
     findings = (
         Finding("rows with folders of another machine, matched by the end of the path", elsewhere),
         *_describe_joining(names, given, agreed),
-        Finding("rows without an image, skipped", tuple(missing)),
-        Finding("images without a row, skipped", tuple(name for image, name in enumerate(names) if image not in given)),
+        Finding("rows of the label file without an image, skipped", tuple(missing)),
+        Finding(
+            "images that the label file does not list, skipped",
+            tuple(name for image, name in enumerate(names) if image not in given),
+        ),
     )
     return LabelledImages(
         tuple(paths[image] for image in agreed),

@@ -105,7 +105,9 @@ def test_summaries_are_json_with_null_for_what_is_not_defined(told: Facts) -> No
     assert (training["loss"], training["beta"], measured["beta"]) == ("bce", 2, 2)
     assert training["seconds"] == 300
     assert training["train_images"] == 40
-    assert training["findings"] == [{"what": "images without a row, skipped", "count": 4, "names": ["_x", "*y", "z"]}]
+    assert training["findings"] == [
+        {"what": "images that the label file does not list, skipped", "count": 4, "names": ["_x", "*y", "z"]}
+    ]
     assert measured["labels"]["rare"]["recall"] is None
     assert measured["labels"]["rare"]["train_images"] == 1
     assert measured["labels"]["a|b"]["threshold"] == told.thresholds.each[1]

@@ -145,7 +145,7 @@ def test_paths_of_another_machine_match_by_their_ends(root: str) -> None:
     assert found.paths == ("c/train/a.jpg", "c/val/b.jpg")
     assert [finding.what for finding in found.findings] == [
         "rows with folders of another machine, matched by the end of the path",
-        "rows without an image, skipped",
+        "rows of the label file without an image, skipped",
     ]
 
 
@@ -168,7 +168,9 @@ def test_a_row_in_another_case_takes_no_image_that_another_row_names(
 ) -> None:
     found = labels.match([Row(name, frozenset({name})) for name in names], paths, "chips")
     assert dict(zip((*map(" ".join, found.tags),), found.paths, strict=True)) == expected
-    [missing] = [finding for finding in found.findings if finding.what == "rows without an image, skipped"]
+    [missing] = [
+        finding for finding in found.findings if finding.what == "rows of the label file without an image, skipped"
+    ]
     assert missing.names == tuple(name for name in names if name not in expected)
 
 
@@ -195,8 +197,8 @@ def test_what_has_no_counterpart_is_left_out_and_reported() -> None:
     found = labels.match(rows_of("d", "b", "e"), ["c/a.jpg", "c/b.jpg", "c/x/a.jpg"], "chips")
     assert found.paths == ("c/b.jpg",)
     assert list(map(str, found.findings)) == [
-        "2 rows without an image, skipped: d, e",
-        "2 images without a row, skipped: a.jpg, x/a.jpg",
+        "2 rows of the label file without an image, skipped: d, e",
+        "2 images that the label file does not list, skipped: a.jpg, x/a.jpg",
     ]
 
 

@@ -187,7 +187,7 @@ def test_unicode_forms_of_a_label_are_one(write: Write) -> None:
 def test_a_confidence_of_0_takes_the_tag_however_it_is_written(write: Write, zero: str) -> None:
     file = write("a,ship,0.5", f"b,ship,{zero}", "c,sea,true", header="file,class,Confidence")
     assert tags_of(file) == {"a": {"ship"}, "b": set(), "c": {"sea"}}
-    assert findings_of(file) == ["1 row with confidence 0, read as not having the tag: line 3"]
+    assert findings_of(file) == ["1 row with confidence 0, whose tags are left out: line 3"]
 
 
 @pytest.mark.parametrize("strange", ["low", "50%", "-1", "inf", "no"])
@@ -203,5 +203,5 @@ def test_without_a_confidence_a_tag_stands_and_without_a_tag_nothing_is_known(wr
     assert tags_of(file) == {"a": {"ship"}, "c": {"sea"}}
     assert findings_of(file) == [
         "1 row without tags, skipped: b",
-        "1 row without a confidence, read as having the tag: line 2",
+        "1 row without a confidence, whose tags are kept: line 2",
     ]

@@ -113,7 +113,7 @@ def test_lines_of_a_list_that_name_nothing_are_no_images_for_labels(tmp_path: Pa
 
     assert truth
     assert truth.images == 2, "a path below the folder of all images is not ambiguous"
-    told = "1 image without a row, skipped: gone.jpg"
+    told = "1 image that the label file does not list, skipped: gone.jpg"
     assert told in truth.findings
     assert told in map(str, evaluate(str(tmp_path / "out"), source).findings)
 
@@ -143,7 +143,7 @@ def test_labels_give_the_measures_of_evaluate(tmp_path: Path) -> None:
         assert (truth.tagged[place], truth.positive[place].sum()) == (tagged, one.support)
         assert (truth.hits[place] / truth.tagged[place] if truth.tagged[place] else None) == one.precision
     assert (truth.images, truth.unknown) == (200, ("cloudy",))
-    assert truth.findings[0].startswith("1 row without an image, skipped: 999")
+    assert truth.findings[0].startswith("1 row of the label file without an image, skipped: 999")
     assert truth.findings[-1].startswith("1 label of the model that the label file does not have, not measured: =water")
     assert not [one for one in survey.chosen if ("wrong", "=water") in one.groups]
     road = LABELS.index("road")
