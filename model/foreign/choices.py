@@ -57,14 +57,15 @@ def choose_kind(settings: Settings, original: Original, outputs: NDArray[np.floa
             )
         if not are_probabilities(outputs).all():
             raise UsageError(
-                f"{settings.model.name}: its outputs are from {lowest:.3g} to {highest:.3g}, although it ends in a "
-                f"{original.activation}",
+                f"{settings.model.name} ends in a {original.activation}: its outputs are from {lowest:.3g} to "
+                f"{highest:.3g}, but a {original.activation} gives 0 to 1",
                 "check --scaling, and the file itself",
             )
         return "probabilities"
     if settings.output_kind == "probabilities" and not are_probabilities(outputs).all():
         raise UsageError(
-            f"argument --output_kind probabilities: the outputs are from {lowest:.3g} to {highest:.3g}",
+            f"argument --output_kind probabilities: the outputs are from {lowest:.3g} to {highest:.3g}, but "
+            "probabilities are from 0 to 1",
             "use --output_kind logits if they get a sigmoid where the model was made",
         )
     if settings.output_kind is None:

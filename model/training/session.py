@@ -121,7 +121,9 @@ def _train(data: reading.Data, setup: _Setup) -> Bundle:
     outcome = _measure(training, best, settings)
     if data.unjudged and settings.final_epochs:
         unknown = some_names(data.unjudged)
-        show(f"the held-out images were not used for training: nobody knows which of them have {unknown}")
+        show(
+            f"--final_epochs skipped: the file of --validation_labels does not say which held-out images have {unknown}"
+        )
     else:
         outcome = outcome._replace(final_epochs=_learn_all(training, outcome, settings))
     model = _in_float32(training.model, settings)
@@ -159,8 +161,10 @@ def _learn_all(training: fitting.Training, outcome: _Outcome, settings: Settings
     if training.learn_all(phases.final(settings.final_epochs, outcome.best.phase), score):
         return settings.final_epochs
     tried = any(epoch.phase == phases.ON_ALL for epoch in training.history)
-    why = "it did no better on them afterwards" if tried else f"--max_minutes {settings.max_minutes:g} leaves no time"
-    show(f"the held-out images were not used for training: {why}")
+    if tried:
+        show("--final_epochs undone: the network did no better on the held-out images afterwards")
+    else:
+        show(f"--final_epochs skipped: --max_minutes {settings.max_minutes:g} leaves no time")
     return 0
 
 

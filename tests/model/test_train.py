@@ -254,7 +254,7 @@ def test_held_out_images_whose_labels_nobody_judged_are_not_learnt(
     with small_networks():
         assert train.main([*command, "--finetune_epochs", "1", "--final_epochs", "1"]) == 0
     told = capsys.readouterr().out
-    assert "the held-out images were not used for training: nobody knows which of them have " in told
+    assert "--final_epochs skipped: the file of --validation_labels does not say which held-out images have " in told
     bundle = load_bundle(str(tmp_path / "bundle"))
     assert bundle.training["final_epochs"] == 0
     others = [label for label in bundle.labels if label != "clear"]

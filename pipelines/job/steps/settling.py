@@ -49,7 +49,9 @@ def settle(run: Run, earlier: EarlierRows, listed: Listed) -> Settled:
     if isinstance(listed, ImageRef) and not all(map(run.holds, listed.named)):
         reason = f"it is not below --relative_to {run.relative_to}"
         if listed.place is None and archives.split_member(listed.path)[1] is not None:
-            reason = "--relative_to cannot tell its name from that of a member of an archive; rename the file"
+            reason = (
+                "its name looks like a member of an archive (::), which --relative_to cannot express; rename the file"
+            )
         listed = failed(listed, "list", "ValueError", reason)
     path = run.known_as(listed.path)
     superseded = () if run.overwrite else tuple(find_stale(earlier, run, listed))

@@ -68,7 +68,9 @@ def test_contradictions_are_refused(saved: Any, capsys: pytest.CaptureFixture[st
     integers = saved(keras.layers.Rescaling(1.0), kind="uint8")
     assert "(its input is uint8); use --scaling none" in refused(capsys, integers, "--scaling", "unit")
     kinds = ("--scaling", "none", "--output_kind")
-    assert "the outputs are from" in refused(capsys, saved(), *kinds, "probabilities")
+    told = refused(capsys, saved(), *kinds, "probabilities")
+    assert "the outputs are from " in told
+    assert ", but probabilities are from 0 to 1; use --output_kind logits if they get a sigmoid" in told
     assert "the model ends in a sigmoid" in refused(capsys, saved(activation="sigmoid"), *kinds, "logits")
     assert "not that of --image_size 64" in refused(capsys, saved(), "--scaling", "unit", "--image_size", "64")
 
@@ -117,8 +119,8 @@ def test_outputs_that_are_no_probabilities_are_refused_whatever_they_seem_to_be(
 ) -> None:
     monkeypatch.setattr(keras_file, "_activation", lambda _: "sigmoid")
     told = refused(capsys, saved(), "--scaling", "none")
-    assert "model.keras: its outputs are from " in told
-    assert ", although it ends in a sigmoid; check --scaling, and the file itself" in told
+    assert "model.keras ends in a sigmoid: its outputs are from " in told
+    assert ", but a sigmoid gives 0 to 1; check --scaling, and the file itself" in told
 
 
 def test_a_bundle_that_another_process_is_writing_is_left_alone(
