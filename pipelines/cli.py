@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import gc
 import importlib
 import os
@@ -142,7 +143,9 @@ def _run(argv: Sequence[str]) -> int:
         return ExitCode.DONE
     command = COMMANDS.get(argv[0])
     if command is None:
-        log(f"scenetags: unknown command {argv[0]}; use one of {', '.join(COMMANDS)}")
+        near = difflib.get_close_matches(argv[0].lower(), COMMANDS, 1, 0.7)
+        meant = f"did you mean {near[0]}?" if near else f"use one of {', '.join(COMMANDS)}"
+        log(f"scenetags: unknown command {argv[0]}; {meant}")
         return ExitCode.WRONG_USAGE
     try:
         with interruption.raised_between_imports():

@@ -104,7 +104,7 @@ def parse_plan(argv: Sequence[str]) -> PlanOptions:
     Raises:
       UsageError: an argument is missing, malformed or out of range.
     """
-    parser = Parser(_NAME, _DESCRIPTION, _EPILOG)
+    parser = Parser(_NAME, _DESCRIPTION, _EPILOG, passes_on=True)
     parser.usage = "%(prog)s --input PATTERN --model BUNDLE [flags]"
     choose_log_format(argv)
     plan = parser.add_argument_group("plan")

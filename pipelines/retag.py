@@ -76,7 +76,7 @@ def _parser() -> Parser:
         "--threshold",
         action="append",
         default=[],
-        type=read_bound,
+        type=_read_threshold,
         metavar="LABEL=P",
         help="minimum probability for this label, e.g. road=0.1; other labels keep theirs, or take those of "
         "--thresholds or --from; can be repeated",
@@ -100,6 +100,14 @@ def _parser() -> Parser:
     )
     add_switch(parser, "--dry_run", "count what would change, and write nothing")
     return parser
+
+
+def _read_threshold(text: str) -> tuple[str, float]:
+    if "=" not in text:
+        raise argparse.ArgumentTypeError(
+            f"{text} is not LABEL=P, e.g. road=0.1; for all labels at once, use --thresholds {text}"
+        )
+    return read_bound(text)
 
 
 def _read_group(text: str) -> tuple[str, ...]:
@@ -163,6 +171,8 @@ def _thresholds(flags: argparse.Namespace, footer: Footer) -> tuple[float, ...]:
     from pipelines.results.thresholds import ThresholdsError, read_thresholds
 
     if flags.thresholds is not None:
+        if flags.thresholds.rpartition("=")[0] in footer.labels:
+            raise UsageError(f"--thresholds {flags.thresholds} is for one label", "use --threshold")
         return read_thresholds(flags.thresholds, footer.labels)
     if flags.bundle is None:
         return footer.thresholds

@@ -83,7 +83,7 @@ def parse_predict(argv: Sequence[str]) -> PredictOptions:
         "empty": EMPTY_COLUMNS,
     }
     columns = {table: describe(columns) for table, columns in tables.items()}
-    parser = Parser("scenetags predict", _DESCRIPTION, _EPILOG.format(**columns))
+    parser = Parser("scenetags predict", _DESCRIPTION, _EPILOG.format(**columns), passes_on=True)
     parser.usage = "%(prog)s --input PATTERN --model BUNDLE --output DIR [flags]"
     choose_log_format(argv)
     add_flags(parser)
@@ -142,6 +142,15 @@ def add_model(group: argparse._ActionsContainer) -> None:
     )
 
 
+def _read_threshold(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text} is not a number from 0 to 1; for a threshold of each label, run scenetags retag afterwards"
+        ) from None
+
+
 def _add_model_and_output(group: argparse._ArgumentGroup, output: str | None) -> None:
     add_model(group)
     group.add_argument(
@@ -166,7 +175,7 @@ def _add_model_and_output(group: argparse._ArgumentGroup, output: str | None) ->
     )
     group.add_argument(
         "--threshold",
-        type=float,
+        type=_read_threshold,
         metavar="T",
         help="minimum probability for a tag, 0 to 1, for all labels (default: each label's own, from the bundle or "
         "from `scenetags retag`)",

@@ -212,7 +212,7 @@ class PredictOptions:
         if not self.input and not self.input_list:
             stray = "" if not self.beam_flags or self.beam_flags[0].startswith("-") else self.beam_flags[0]
             raise (
-                mistyped(self.beam_flags, (f"--{field.name}" for field in fields(self)))
+                mistyped(self.beam_flags, (f"--{field.name}" for field in fields(self)), sure=True)
                 or (UsageError(f"unexpected argument {stray}", f"did you mean --input {stray}?") if stray else None)
                 or UsageError("nothing to tag", "give --input PATTERN or --input_list FILE")
             )

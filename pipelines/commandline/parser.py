@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
+from pipelines.commandline.nearest import bare, find_nearest
 from pipelines.commandline.printing import log
 from pipelines.errors import ExitCode, ScenetagsError
+
+_NEGATIVE_NUMBER = re.compile(r"-\.?\d")
 
 
 class UsageError(ScenetagsError):
@@ -20,8 +22,15 @@ class UsageError(ScenetagsError):
 class Parser(argparse.ArgumentParser):
     """A parser that raises an error, where argparse prints several lines of usage and exits."""
 
-    def __init__(self, prog: str, description: str, epilog: str | None = None) -> None:
-        """Create a parser that prints its help as written and accepts no abbreviated flags."""
+    def __init__(self, prog: str, description: str, epilog: str | None = None, *, passes_on: bool = False) -> None:
+        """Create a parser that prints its help as written and accepts no abbreviated flags.
+
+        Args:
+          prog: name of the command.
+          description: above the flags.
+          epilog: below them.
+          passes_on: whether flags that it does not know may be meant for another program.
+        """
         super().__init__(
             prog=prog,
             description=description,
@@ -29,8 +38,9 @@ class Parser(argparse.ArgumentParser):
             formatter_class=_HelpFormatter,
             allow_abbrev=False,
         )
+        self._passes_on = passes_on
         # Argparse takes only plain numbers for values, and `-100:3000` for an unknown flag.
-        self._negative_number_matcher = re.compile(r"-\.?\d")
+        self._negative_number_matcher = _NEGATIVE_NUMBER
 
     def format_help(self) -> str:
         """Write the help page; its first line names what is required, and not each of many flags."""
@@ -51,7 +61,7 @@ class Parser(argparse.ArgumentParser):
             return super().parse_known_args(args, namespace)
         except UsageError as error:
             # The cause, where argparse reports a consequence: that the flag meant is missing.
-            raise mistyped(args, self._option_string_actions) or error from None
+            raise self._mistyped(args) or error from None
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse arguments, none of which may be unknown.
@@ -70,9 +80,17 @@ class Parser(argparse.ArgumentParser):
           UsageError: there are.
         """
         if others:
-            raise mistyped(others, self._option_string_actions) or UsageError(
-                f"unrecognized arguments: {' '.join(others)} (see {self.prog} --help)"
-            )
+            flag = others[0].partition("=")[0] if others[0].startswith("-") else ""
+            said = f"unknown argument {flag}" if flag else f"unexpected argument {others[0]}"
+            raise self._mistyped(others) or UsageError(f"{said} (see {self.prog} --help)")
+
+    def _mistyped(self, words: Sequence[str]) -> UsageError | None:
+        """Return an error that names the first unknown flag for which another argument was meant; None without one."""
+        unflagged = {bare(str(one.metavar)): str(one.metavar) for one in self._actions if not one.option_strings}
+        for flag in _flags(words):
+            if flag not in self._option_string_actions and (meant := unflagged.get(bare(flag))):
+                return UsageError(f"unknown argument {flag}", f"write {meant} without a flag")
+        return mistyped(words, self._option_string_actions, sure=self._passes_on)
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         """Take the values of a flag, none of which may be empty, but for that of a note.
@@ -120,15 +138,27 @@ class Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-def mistyped(words: Sequence[str], flags: Iterable[str]) -> UsageError | None:
-    """Return an error that names the first unknown flag that resembles a known one; None if none does."""
+def mistyped(words: Sequence[str], flags: Iterable[str], *, sure: bool) -> UsageError | None:
+    """Return an error that names the first unknown flag that resembles a known one; None if none does.
+
+    Args:
+      words: the arguments.
+      flags: that are known.
+      sure: whether to guess only where hardly anything else can be meant, since another program has flags, too: Beam's
+        `--num_workers` is not meant to be `--workers`.
+    """
     known = list(flags)
-    for flag in (word.partition("=")[0] for word in words if word.startswith("--") and word != "--"):
-        # Beam has flags of its own: `--num_workers` is not meant to be `--workers`.
-        near = [name for name in known if name.startswith(flag)] or difflib.get_close_matches(flag, known, 1, 0.85)
-        if near and flag not in known:
-            return UsageError(f"unknown argument {flag}", f"did you mean {near[0]}?")
+    for flag in _flags(words):
+        if flag not in known and (near := find_nearest(flag, known, sure=sure)):
+            return UsageError(f"unknown argument {flag}", f"did you mean {' or '.join(near)}?")
     return None
+
+
+def _flags(words: Iterable[str]) -> Iterator[str]:
+    """Return which arguments are flags, without their values."""
+    for word in words:
+        if word.startswith("-") and word.strip("-") and not _NEGATIVE_NUMBER.match(word):
+            yield word.partition("=")[0]
 
 
 def print_error(command: str, error: ScenetagsError) -> int:

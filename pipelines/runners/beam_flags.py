@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import re
 import shutil
 import socket
@@ -19,6 +18,7 @@ from apache_beam.transforms.environments import Environment
 from apache_beam.utils.secret import Secret
 
 from pipelines import storage
+from pipelines.commandline.nearest import find_nearest
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import UsageError
 from pipelines.credentials import KEYS, WITHHELD, flags_without_secrets
@@ -58,8 +58,8 @@ def check_beam_flags(
         # A word of its own may be the rest of a password with a space in it.
         flag = list(flags_without_secrets(flags))[list(flags).index(unknown[0])].split("=")[0]
         known = [name for action in parser._actions for name in action.option_strings]
-        near = difflib.get_close_matches(flag, [*known, *(f"--{name}" for name in own)], 1, 0.7)
-        raise UsageError(f"unknown argument {flag}", f"did you mean {near[0]}?" if near else "")
+        near = find_nearest(flag, [*(f"--{name}" for name in own), *known])
+        raise UsageError(f"unknown argument {flag}", f"did you mean {' or '.join(near)}?" if near else "")
     beam_options = pipeline_options.PipelineOptions(list(flags))
     if encrypted := beam_options.view_as(pipeline_options.SetupOptions).gbek:
         try:

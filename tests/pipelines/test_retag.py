@@ -88,6 +88,11 @@ MISTAKES: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "nothing": (lambda _: [], "nothing to change; give --threshold, --thresholds, --from, --exclusive or --alone"),
     "no label": (lambda _: ["--threshold=raod=0.1"], "--threshold raod=0.1: raod is not a label of the model; did you"),
     "no probability": (lambda _: ["--threshold=road=2"], "road=2 is not LABEL=P with a probability from 0 to 1"),
+    "no label at all": (
+        lambda _: ["--threshold=0.3"],
+        "0.3 is not LABEL=P, e.g. road=0.1; for all labels at once, use --thresholds 0.3",
+    ),
+    "one label for all": (lambda _: ["--thresholds=road=0.3"], "--thresholds road=0.3 is for one label; use --thresh"),
     "both": (lambda _: ["--thresholds=0.5", "--from=b"], "argument --from: not allowed with argument --thresholds"),
     "no file": (lambda _: ["--thresholds=0,5"], "--thresholds 0,5: no such file; give a JSON file, or a number betwe"),
     "a folder": (lambda folder: ["--thresholds", str(folder)], "cannot be read: Is a directory"),

@@ -177,9 +177,11 @@ def test_the_command_lists_its_commands(capsys: pytest.CaptureFixture[str]) -> N
     assert cli.main(["--help"]) == 0
     printed = capsys.readouterr().out
     assert [name for name in cli.COMMANDS if f"  {name} " not in printed] == []
-    assert cli.main(["predikt"]) == 2
+    assert cli.main(["Predikt"]) == 2
+    assert capsys.readouterr().err == "scenetags: unknown command Predikt; did you mean predict?\n"
+    assert cli.main(["classify"]) == 2
     known = capsys.readouterr().err
-    assert known == f"scenetags: unknown command predikt; use one of {', '.join(cli.COMMANDS)}\n"
+    assert known == f"scenetags: unknown command classify; use one of {', '.join(cli.COMMANDS)}\n"
     assert "predict, plan, tag" in known
 
 

@@ -85,7 +85,7 @@ def test_predictions_that_cannot_be_measured_are_one_line(
         (
             ("--threshold=0.5",),
             ("chip_0,green",),
-            "unrecognized arguments: --threshold=0.5 (see scenetags ",
+            "unknown argument --threshold (see scenetags evaluate --help)",
         ),
         ((), ("other_0,green",), "other_0"),
         ((), ("chip_0,lake",), "have none of those of the model: they are lake, and the model's are "),

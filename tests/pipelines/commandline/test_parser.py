@@ -52,6 +52,38 @@ def test_help_shows_a_switch_without_the_value_that_it_may_have(
     assert "[FOLDER,...]" in page or command != "predict", "a value that people may give is shown"
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["report", "tagged", "--label", "x.csv"], "--label; did you mean --labels?"),
+        (["report", "tagged", "--Labels=x.csv"], "--Labels; did you mean --labels?"),
+        (["report", "tagged", "-labels", "x.csv"], "-labels; did you mean --labels?"),
+        (["report", "--output", "tagged"], "--output; write OUTPUT without a flag"),
+        (["compare", "a", "b", "--tags", "road"], "--tags; did you mean --tag?"),
+        (["query", "tagged", "--copy-to", "x"], "--copy-to; did you mean --copy_to?"),
+        (["query", "tagged", "--novelty", "0.9"], "--novelty; did you mean --min_novelty or --max_novelty?"),
+        (["retag", "tagged", "--dry"], "--dry; did you mean --dry_run?"),
+        (["evaluate", "--label=x.csv", "--prediction", "x"], "--label; did you mean --labels?"),
+        (["predict", "--Input-List", "x.csv"], "--Input-List; did you mean --input_list?"),
+        (["plan", "--workerz", "2"], "--workerz; did you mean --workers?"),
+        (["train", "--augmentation", "none"], "--augmentation; did you mean --augment?"),
+        (["import", "--threshold", "0.3"], "--threshold; did you mean --thresholds?"),
+        (["stac", "tagged", "--to", "x", "--qqq", "0.3"], "--qqq (see scenetags stac --help)"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_an_unknown_flag_is_answered_with_the_one_that_is_meant(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(words) == 2
+    assert capsys.readouterr().err == f"scenetags {words[0]}: unknown argument {said}\n"
+
+
+def test_a_word_too_many_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["report", "tagged", "chips", "--html", "x.html"]) == 2
+    assert capsys.readouterr().err == "scenetags report: unexpected argument chips (see scenetags report --help)\n"
+
+
 def test_a_url_of_a_local_file_is_its_path() -> None:
     assert place("file:///a%20b/c.html") == "/a b/c.html"
     for unchanged in ("-", "a b/c%20.html", "gs://bucket/x.csv"):
