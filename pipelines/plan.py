@@ -15,6 +15,7 @@ from pipelines.commandline.parser import Parser, UsageError, place, print_error
 from pipelines.commandline.printing import announce, log, log_libraries, show, to_output
 from pipelines.errors import ExitCode, ScenetagsError
 from pipelines.planning import machines
+from pipelines.planning.shell import OUTPUT
 from pipelines.supervision import interruption
 
 _DESCRIPTION = """\
@@ -23,8 +24,9 @@ formats and repairs, expected failures, time per image and where it goes, time o
 Google Cloud. The last lines are the command to run.
 
 It takes the flags of `scenetags predict`, with the same meanings, and passes them on to that command: to turn a run
-into a plan, change one word. Nothing is written. Images already in the output count as still to be tagged. An output
-that the run could not add to is refused, e.g. because its rows are of another bundle or precision.
+into a plan, change one word. Only --output may be omitted. Nothing is written. Images already in the output count as
+still to be tagged. An output that the run could not add to is refused, e.g. because its rows are of another bundle or
+precision.
 """
 
 _EPILOG = """\
@@ -55,7 +57,6 @@ Flags that are not listed here are passed to Apache Beam, e.g. --s3_endpoint_url
 """
 
 _NAME = "scenetags plan"
-OUTPUT = "tagged"
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class PlanOptions:
     Attributes:
       job: the run to plan.
       machine: machine type of a worker.
+      has_output: whether the output of the run was named.
     """
 
     job: PredictOptions
@@ -73,6 +75,7 @@ class PlanOptions:
     workers: int | None
     hours: float | None
     json: str | None
+    has_output: bool
 
     def __post_init__(self) -> None:
         """Validate the options.
@@ -125,14 +128,16 @@ def parse_plan(argv: Sequence[str]) -> PlanOptions:
         metavar="FILE",
         help="also write the plan as JSON to a local file; - prints JSON instead of text",
     )
-    add_flags(parser, output=OUTPUT)
+    add_flags(parser, writes=False)
     known, beam_flags = parser.parse_known_args(argv)
+    has_output = known.output is not None
+    known.output = known.output if has_output else OUTPUT
     own = {name: vars(known).pop(name) for name in ("sample", "machine", "workers", "hours", "json")}
     try:
         own["machine"] = machines.find_machine(own["machine"])
     except machines.UnknownMachineError as error:
         raise UsageError(f"--machine: {error.message}", error.remedy) from error
-    return PlanOptions(job=read_options(known, beam_flags), **own)
+    return PlanOptions(job=read_options(known, beam_flags), has_output=has_output, **own)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -161,7 +166,8 @@ def _plan(options: PlanOptions) -> int:
     ignore_metadata_warnings()
     log_libraries(options.job.verbose)
     _reach_buckets(options.job)
-    plan = make_plan(options.job, options.sample, options.machine, Asked(options.workers, options.hours))
+    asked = Asked(options.workers, options.hours)
+    plan = make_plan(options.job, options.sample, options.machine, asked, has_output=options.has_output)
     if options.json == "-":
         with to_output():
             print(as_json(plan))
@@ -187,8 +193,8 @@ def _reach_buckets(job: PredictOptions) -> None:
     # The import takes seconds; only runs with Beam flags pay for it.
     from pipelines.runners.beam_flags import check_beam_flags, reach_buckets
 
-    own = [field.name for options in (PlanOptions, PredictOptions) for field in fields(options)]
-    reach_buckets(job, check_beam_flags(job.beam_flags, own))
+    named = {field.name for options in (PlanOptions, PredictOptions) for field in fields(options)}
+    reach_buckets(job, check_beam_flags(job.beam_flags, sorted(named - {"job", "has_output"})))
 
 
 if __name__ == "__main__":

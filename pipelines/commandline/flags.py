@@ -100,15 +100,15 @@ def choose_log_format(argv: Sequence[str]) -> None:
         use_log_format(finder.parse_known_args(argv)[0].log_format)
 
 
-def add_flags(parser: argparse.ArgumentParser, output: str | None = None) -> None:
+def add_flags(parser: argparse.ArgumentParser, *, writes: bool = True) -> None:
     """Add the flags of `scenetags predict` to a parser.
 
     Args:
       parser: of `predict`, or of a command that takes the same flags.
-      output: the default of `--output`; None where the flag must be given.
+      writes: whether it writes, so that `--output` must be given.
     """
     add_inputs(parser.add_argument_group("what to tag"))
-    _add_model_and_output(parser.add_argument_group("model and output"), output)
+    _add_model_and_output(parser.add_argument_group("model and output"), writes)
     add_execution(parser.add_argument_group("execution"))
     add_rasters(parser, default="as the bundle's training images did")
     add_scenes(parser)
@@ -151,14 +151,14 @@ def _read_threshold(text: str) -> float:
         ) from None
 
 
-def _add_model_and_output(group: argparse._ArgumentGroup, output: str | None) -> None:
+def _add_model_and_output(group: argparse._ArgumentGroup, writes: bool) -> None:
     add_model(group)
     group.add_argument(
         "--output",
-        required=output is None,
-        default=output,
+        required=writes,
         metavar="DIR",
-        help="folder for the results (created if missing)" + (f"; default {output}" if output else ""),
+        help="folder for the results (created if missing)"
+        + ("" if writes else "; if omitted, the plan is for a new one"),
     )
     group.add_argument(
         "--relative_to",

@@ -6,10 +6,12 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
+from pipelines.inference import BATCH_SIZE
 from pipelines.planning import estimate, machines, precisions
 from pipelines.planning.estimate import CloudRun, Costs
 from pipelines.planning.proposal import Asked, Count, ListedInputs, LocalRun, Plan
-from pipelines.planning.shell import BUCKET, PROJECT
+from pipelines.planning.shell import BUCKET, OUTPUT, PROJECT
+from pipelines.reading import READS_IN_FLIGHT
 from pipelines.supervision.progress import duration
 
 _COMMONEST = 5
@@ -35,7 +37,7 @@ def describe(plan: Plan, max_failure_rate: float) -> list[str]:
         lines += [*_describe_here(plan, plan.seconds_per_image, plan.here), "", *_describe_cloud(plan)]
         if compared := list(precisions.describe(plan.precisions, plan.units, plan.lacks_openvino, plan.held)):
             lines += ["", *compared]
-        lines += ["", "to run it:", plan.command or ""]
+        lines += ["", f"to run it{'' if plan.has_output else f', after filling in {OUTPUT}'}:", plan.command or ""]
     else:
         lines += ["", "NO IMAGE IN THE SAMPLE COULD BE TAGGED: time and cost cannot be estimated"]
     if plan.cloud_command:
@@ -112,14 +114,15 @@ def _describe_here(plan: Plan, costs: Costs, here: LocalRun) -> Iterator[str]:
     if plan.trials:
         tried = ", ".join(f"{trial.batch_size}: {trial.seconds * 1e3:.1f} ms" for trial in plan.trials)
         yield f"  --batch_size {here.batch_size}: the smallest within 3 % of the fastest tried ({tried} per image)"
-    else:
+    elif here.batch_size != BATCH_SIZE:
         yield f"  --batch_size {here.batch_size}: without effect; the engine takes images one at a time, on every core"
     least = "two per core and half a batch" if plan.trials else "two per core"
     average = rate * (costs.waiting + costs.decoding)
-    yield (
-        f"  --reads_in_flight {here.reads_in_flight}: {average:.1f} in flight on average, doubled for bursts, "
-        f"at least {least}"
-    )
+    in_flight = f"{average:.1f} in flight on average"
+    if here.reads_in_flight > READS_IN_FLIGHT:
+        yield f"  --reads_in_flight {here.reads_in_flight}: {in_flight}, doubled for bursts, at least {least}"
+    else:
+        yield f"  --reads_in_flight: {in_flight}; the default, {READS_IN_FLIGHT}, is enough"
     measured = plan.reads_in_flight
     if here.speed.bottleneck == "fetching" and here.reads_in_flight > measured:
         yield (

@@ -13,6 +13,7 @@ from pipelines import storage
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.printing import log
 from pipelines.images import DecodeSettings
+from pipelines.inference import BATCH_SIZE
 from pipelines.inference.bundle import Bundle, BundleError, load_bundle
 from pipelines.inference.engines import open_engine
 from pipelines.inference.precision import can_bfloat16, lacks_openvino
@@ -29,8 +30,9 @@ from pipelines.planning.machines import Machine
 from pipelines.planning.precisions import Precisions, Rate, compare, weigh
 from pipelines.planning.proposal import Asked, ListedInputs, LocalRun, Plan
 from pipelines.planning.sampling import BatchTrial, Measurement, Sample
-from pipelines.planning.shell import BUCKET, can_run_in_cloud, cloud_flags, shell_command
+from pipelines.planning.shell import BUCKET, OUTPUT, can_run_in_cloud, cloud_flags, shell_command
 from pipelines.planning.summary import counted, summarize
+from pipelines.reading import READS_IN_FLIGHT
 from pipelines.records import ImageRef, Listed
 from pipelines.scenes.ground import check_installed
 from pipelines.supervision.machine import available_cores
@@ -59,7 +61,7 @@ class _Known(NamedTuple):
     sample: Sample
 
 
-def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) -> Plan:
+def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked, *, has_output: bool) -> Plan:
     """Make a plan for a run.
 
     Args:
@@ -67,6 +69,7 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
       sample: number of images to read and tag for it.
       machine: machine type of a cloud worker.
       asked: how many workers, or how fast.
+      has_output: whether that of the run was named; otherwise the plan is for an empty one.
 
     Raises:
       BundleError: the bundle cannot be read, or the engine rejects it.
@@ -78,7 +81,8 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
     bundle = load_bundle(job.model)
     passed_over: Counter[str] = Counter()
     opened = cache(partial(_open_predictor, bundle, job))
-    joining = _join_output(configure_run(_RUN, job, bundle, opened), job, opened)
+    configured = configure_run(_RUN, job, bundle, opened)
+    joining = _join_output(configured, job, opened) if has_output else settle_precision(configured, job, opened)
     run = joining.run
     census = take_census(_list(job, run, passed_over), sample)
     predictors = _open_predictors(joining, job, opened)
@@ -95,6 +99,7 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
         lacks_openvino=lacks_openvino(job.engine, bundle),
         reads_in_flight=job.reads_in_flight,
         trials=measured.trials,
+        has_output=has_output,
     )
     return (
         _estimate(plan, _Known(job, run, predictors, census, measured), machine, busy) if measured.predictions else plan
@@ -184,7 +189,7 @@ def _estimate(plan: Plan, known: _Known, machine: Machine, busy: float) -> Plan:
         seconds_per_image=costs,
         here=here,
         cloud=cloud,
-        command=shell_command(replace(job, batch_size=here.batch_size, reads_in_flight=here.reads_in_flight)),
+        command=_command(job, here, plan),
         cloud_command=_cloud_command(replace(job, precision=precision), costs, in_cloud) if in_cloud else None,
     )
 
@@ -240,6 +245,18 @@ def _cloud_run(costs: Costs, census: Census, machine: Machine, asked: Asked) -> 
         workers = estimate.workers_within(costs, census.images, census.seconds, machine, asked.hours * 3600)
     workers = workers or estimate.propose_workers(costs, census.images, machine)
     return estimate.cloud_run(costs, census.images, census.seconds, machine, workers)
+
+
+def _command(job: PredictOptions, here: LocalRun, plan: Plan) -> str:
+    """Write the command for a run on this machine, with what is proposed where that is better than the defaults."""
+    return shell_command(
+        replace(
+            job,
+            output=job.output if plan.has_output else OUTPUT,
+            batch_size=here.batch_size if plan.trials else BATCH_SIZE,
+            reads_in_flight=max(here.reads_in_flight, READS_IN_FLIGHT),
+        )
+    )
 
 
 def _cloud_command(job: PredictOptions, costs: Costs, cloud: CloudRun) -> str:

@@ -135,6 +135,7 @@ class Plan:
       lacks_openvino: whether that is all that bfloat16 lacks here.
       reads_in_flight: used to read the sample.
       trials: of batch sizes.
+      has_output: whether an output was named; otherwise the commands have a placeholder for it.
       precisions: the run in both; None if one of them cannot be, or the model runs on a GPU.
       seconds_per_image: cost per image.
       here: a run on this machine.
@@ -153,6 +154,7 @@ class Plan:
     lacks_openvino: bool
     reads_in_flight: int
     trials: tuple[BatchTrial, ...]
+    has_output: bool
     precisions: Precisions | None = None
     seconds_per_image: Costs | None = None
     here: LocalRun | None = None

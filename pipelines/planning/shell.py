@@ -13,14 +13,14 @@ from pipelines.credentials import KEYS, flags_without_secrets
 from pipelines.planning import machines
 from pipelines.planning.estimate import CloudRun
 
-PROJECT, BUCKET = "PROJECT", "gs://BUCKET"
+PROJECT, BUCKET, OUTPUT = "PROJECT", "gs://BUCKET", "OUTPUT"
 """Placeholders in a command for names that only the user knows."""
 
-_ALWAYS = ("model", "output", "batch_size", "reads_in_flight")
+_ALWAYS = ("model", "output")
 
 
 def command_line(options: PredictOptions) -> list[str]:
-    """Write options as arguments of `scenetags predict`, without credentials."""
+    """Write options as arguments of `scenetags predict`, without credentials, and without what is the default."""
     usual = parse_predict(["--input=input", "--model=model", "--output=output"])
     arguments = [part for pattern in options.input for part in _flag("input", pattern)]
     for field in fields(options):

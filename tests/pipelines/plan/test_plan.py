@@ -60,6 +60,34 @@ def test_a_run_does_what_was_planned(
     assert sorted(os.listdir(output)) == ["failures", "predictions", "runs"]
 
 
+def test_the_command_has_only_flags_that_matter(
+    run: Run, folder: Path, bundle_path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for given in ({}, {"batch_size": 7, "reads_in_flight": 2}):
+        assert run(**given) == 0
+        printed = capsys.readouterr().out
+        expected = ["--input", str(folder), "--model", bundle_path, "--output", "OUTPUT"]
+        assert commands(printed) == [["scenetags", "predict", *expected]]
+        assert "\nto run it, after filling in OUTPUT:\n" in printed
+        assert ("  --batch_size 7: without effect; " in printed) == bool(given)
+        assert " in flight on average; the default, 32, is enough\n" in printed
+    assert run(output=tmp_path / "out") == 0
+    printed = capsys.readouterr().out
+    assert "\nto run it:\n" in printed
+    assert commands(printed)[0][-2:] == ["--output", str(tmp_path / "out")]
+
+
+def test_a_plan_without_an_output_is_for_a_new_one(
+    run: Run, bundle_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "OUTPUT" / "predictions").mkdir(parents=True)
+    (tmp_path / "OUTPUT" / "predictions" / "x.parquet").write_text("of another program")
+    assert run() == 0
+    assert capsys.readouterr().err == ""
+    assert run(output="OUTPUT") == 2
+
+
 def test_json_says_what_the_text_says(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
