@@ -134,7 +134,11 @@ def _read_share(text: str) -> float:
 
 def _check(flags: argparse.Namespace) -> None:
     if flags.top is not None and flags.like is None and not flags.strangest:
-        raise UsageError(f"--top {flags.top} needs --like or --strangest")
+        raise UsageError(
+            f"--top {flags.top} needs --like or --strangest",
+            "for the images with the highest probability of a label, use SQL: end the statement that --sql prints with "
+            f"ORDER BY p_LABEL DESC LIMIT {flags.top}",
+        )
     if flags.csv == "-" and sys.stdout.isatty():
         raise UsageError("--csv - prints control characters in names unescaped", "pipe it, or name a file")
     for flag, path in (("--fiftyone", flags.fiftyone), ("--label_studio", flags.label_studio)):

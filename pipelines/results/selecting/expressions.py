@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from pipelines.errors import ScenetagsError
@@ -22,6 +22,8 @@ _TOKEN = re.compile(
 )
 _WORDS = ("and", "or", "not")
 _DEEPEST = 100
+# What follows a column in a comparison.
+_OPERATOR = re.compile("[<>=!]")
 
 
 class ExpressionError(ScenetagsError):
@@ -54,7 +56,7 @@ class _Token(NamedTuple):
     is_label: bool
 
 
-def read_expression(text: str, labels: Sequence[str]) -> Expression:
+def read_expression(text: str, labels: Sequence[str], columns: Mapping[str, str] | None = None) -> Expression:
     """Read an expression: labels, `and`, `or`, `not` and parentheses; `not` binds closest, `or` least.
 
     A label stands in quotes if it holds spaces, quotes or parentheses, or is one of these words; a quote within them is
@@ -63,12 +65,28 @@ def read_expression(text: str, labels: Sequence[str]) -> Expression:
     Args:
       text: the expression.
       labels: of the model.
+      columns: of the rows, with what asks for each.
 
     Raises:
-      ExpressionError: it is malformed.
+      ExpressionError: it is malformed, or names a column.
       UnknownLabelError: it names a label that the model does not have.
     """
-    return _Reader(text, labels).read()
+    return _Reader(text, labels, columns or {}).read()
+
+
+def check_tag(
+    name: str, labels: Sequence[str], columns: Mapping[str, str], place: str, written: Callable[[str], str] = str
+) -> str:
+    """Return a label of the model, as `check_label` does, but refuse a column with what asks for it.
+
+    Raises:
+      ExpressionError: it is a column.
+      UnknownLabelError: it is neither.
+    """
+    column = _OPERATOR.split(name, maxsplit=1)[0]
+    if name not in labels and column in columns:
+        raise ExpressionError(f"{place}: {column} is a column of the rows, not a tag", columns[column])
+    return check_label(name, labels, place, written)
 
 
 def _written(label: str) -> str:
@@ -81,9 +99,10 @@ def _written(label: str) -> str:
 class _Reader:
     """Descends into an expression, level by level."""
 
-    def __init__(self, text: str, labels: Sequence[str]) -> None:
+    def __init__(self, text: str, labels: Sequence[str], columns: Mapping[str, str]) -> None:
         self._text = text
         self._labels = labels
+        self._columns = columns
         self._tokens = list(self._split())
         self._next = 0
         self._named: dict[str, None] = {}
@@ -120,7 +139,7 @@ class _Reader:
             raise self._refuse(token, "it is nested too deeply")
         self._next += 1
         if token.is_label:
-            label = check_label(token.text, self._labels, self._at(token), _written)
+            label = check_tag(token.text, self._labels, self._columns, self._at(token), _written)
             self._named[label] = None
             return f"list_contains(tags, {sql.text(label)})"
         if token.text == "not":

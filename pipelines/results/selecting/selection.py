@@ -6,7 +6,7 @@ their pages, so that most flipped bits would be wrong rows. Nor would it reach a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -23,15 +23,16 @@ from pipelines.output.run import PREDICTIONS
 from pipelines.output.schema import EMBEDDING, NOVELTY, SCENE_COLUMNS
 from pipelines.results import sql
 from pipelines.results.files import Head, NoOutputError
-from pipelines.results.labels import check_label
 from pipelines.results.outputs import Output
-from pipelines.results.selecting.expressions import read_expression
+from pipelines.results.selecting.expressions import check_tag, read_expression
 from pipelines.results.selecting.likeness import find_embedding, score_likeness
 from pipelines.results.selecting.ranking import Ranking, rank, score_novelty
 from pipelines.results.whereabouts import Whereabouts, find_whereabouts
 
 _OPTIONAL = (NOVELTY.name, *(column.name for column in SCENE_COLUMNS))
 """Columns that some files of an output may lack."""
+
+_BY_SQL = "use SQL: add a condition to the statement that --sql prints, or load the table as scenetags ddl says"
 
 
 class Bound(NamedTuple):
@@ -182,22 +183,23 @@ def select(
       folder: below which the images are now, if rows have only the rest of their paths; None for that of the last run.
 
     Raises:
-      ExpressionError: the expression is malformed.
+      ExpressionError: the expression is malformed, or names a column.
       UnknownLabelError: the model does not know a label.
       NoOutputError: the output cannot be read as a whole, or does not say how strange its images are.
       OutputError: a file is damaged.
     """
     head = output.head()
     footer = head.footer
+    columns = _ways_to_columns(head)
     conditions: list[str] = []
     labels: list[str] = []
     if expression is not None:
-        read = read_expression(expression, footer.labels)
+        read = read_expression(expression, footer.labels, columns)
         conditions.append(read.condition)
         labels += read.labels
     for flag, sign, bounds in (("--min", ">=", least), ("--max", "<=", most)):
         for name, probability in bounds:
-            label = check_label(name, footer.labels, f"{flag} {name}={probability:g}")
+            label = check_tag(name, footer.labels, columns, f"{flag} {name}={probability:g}")
             column = sql.plain_name(footer.columns[label])
             # As float32, like the probabilities, and like the thresholds of tags.
             conditions.append(f"{column} {sign} CAST({probability!r} AS FLOAT)")
@@ -219,6 +221,15 @@ def select(
         " AND ".join([*conditions, *of_novelty]),
         (*[_NOVELTY] * bool(of_novelty), *shown),
     )
+
+
+def _ways_to_columns(head: Head) -> Mapping[str, str]:
+    """Say for each column of the rows what asks for it: an expression is of tags alone."""
+    return {
+        **dict.fromkeys(head.columns.names, _BY_SQL),
+        NOVELTY.name: "use --min_novelty or --max_novelty",
+        **{column: f"use --min {label}=P or --max {label}=P" for label, column in head.footer.columns.items()},
+    }
 
 
 def strangest(selection: Selection, top: int) -> Selection:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.output.run import Run
+from pipelines.records import KeptColumn
 from tests.pipelines.query.asking import Ask, tree
+from tests.pipelines.results.tagged_outputs import image, run_of, write
 
 
 @pytest.mark.parametrize(
@@ -20,7 +25,14 @@ from tests.pipelines.query.asking import Ask, tree
         (["--csv", "a", "--paths"], "not allowed with"),
         (["--copy_to", ""], "--copy_to is empty"),
         (["road", "and", "clear"], "the expression has several words: road and ...; put it in quotes"),
-        (["--top", "3", "road"], "--top 3 needs --like or --strangest"),
+        (["--top", "3", "road"], "--top 3 needs --like or --strangest; for the images with the highest probability of"),
+        (
+            ["width > 64"],
+            '"width > 64", character 1: width is a column of the rows, not a tag; use SQL: add a condition',
+        ),
+        (["road and width>64"], '"road and width>64", character 10: width is a column of the rows, not a tag; use SQL'),
+        (["p_road"], "p_road is a column of the rows, not a tag; use --min road=P or --max road=P"),
+        (["--max", "height=0.5"], "--max height=0.5: height is a column of the rows, not a tag; use SQL"),
         (["--strangest", "--top", "9" * 20], "is too large; the maximum is 1000000000"),
         (["road", "--pats"], "unknown argument --pats; did you mean --paths?"),
         (["--fiftyone", "x.txt"], "--fiftyone x.txt is not a local .json file"),
@@ -65,3 +77,21 @@ def test_an_output_that_cannot_be_read_is_said_in_one_line(ask: Ask, output: Pat
     assert (code, error.count("\n")) == (2, 1)
     assert "is damaged" in error
     assert not (tmp_path / "x.csv").exists()
+
+
+def test_a_column_of_the_list_is_asked_for_by_sql(ask: Ask, run: Run, tmp_path: Path) -> None:
+    here = replace(run_of(run, tmp_path / "out", ("road", "site")), kept=(KeptColumn("day", "string"),))
+    images = [image(f"/{name}.jpg", [probability, 0]) for name, probability in (("a", 0.5), ("b", 0.9), ("c", 0.7))]
+    write(here, [one._replace(ref=one.ref._replace(kept=("2025-01-01",))) for one in images])
+
+    said = (
+        "day is a column of the rows, not a tag; use SQL: add a condition to the statement that --sql prints, or load"
+    )
+    assert said in ask(here.output, "day = '2025-01-01'")[2]
+    assert ask(here.output, "site")[0] == 0, "a label"
+
+    said = "use SQL: end the statement that --sql prints with ORDER BY p_LABEL DESC LIMIT 2\n"
+    assert ask(here.output, "road", "--top", "2")[2].endswith(said)
+    statement = ask(here.output, "road", "--sql")[1].rstrip().removesuffix(";")
+    rows = duckdb.execute(f"{statement} AND day = '2025-01-01' ORDER BY p_road DESC LIMIT 2").fetchall()
+    assert [path for path, *_ in rows] == ["/b.jpg", "/c.jpg"]
