@@ -91,7 +91,7 @@ def list_area(area: Area, passed_over: Counter[str] | None) -> Iterator[Listed]:
       OSError: the first page of a whole area cannot be listed.
     """
     is_listed = _chosen_by(area.pattern) if area.pattern else _below(area.prefix)
-    for entry in _without_curves(_walk(area), area, passed_over):
+    for entry in _without_curves(_walk(area), area, is_listed, passed_over):
         if isinstance(entry, Failure):
             yield entry
         elif is_listed(entry.path, passed_over):
@@ -158,9 +158,9 @@ def _walk(area: Area) -> Iterator[Entry | Failure]:
 
 
 def _without_curves(
-    entries: Iterator[Entry | Failure], area: Area, passed_over: Counter[str] | None
+    entries: Iterator[Entry | Failure], area: Area, is_listed: _Choice, passed_over: Counter[str] | None
 ) -> Iterator[Entry | Failure]:
-    """Leave out the pictures in bundles, which are recognized by the files before them."""
+    """Leave out the pictures in bundles that would be listed, which are recognized by the files before them."""
     # Of the folders above the last one of these files: what is in them may still come.
     found = dict[str, set[str]]()
     for entry in entries:
@@ -171,7 +171,7 @@ def _without_curves(
         if name in BUNDLE_FILES:
             found = {above: names for above, names in found.items() if f"{folder}/".startswith(f"{above}/")}
             found.setdefault(folder, set()).add(name)
-        elif name in BUNDLE_PICTURES:
+        elif name in BUNDLE_PICTURES and is_listed(entry.path, None):
             names = found.get(folder, ())
             if all(file in names or _precedes(area, f"{folder}/{file}") for file in BUNDLE_FILES):
                 count(passed_over, CURVES)

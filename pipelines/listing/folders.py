@@ -125,7 +125,7 @@ class _Search:
             yield _unlisted(folder.path, error)
             return
         for name in names:
-            if is_picture_of_bundle(name, names):
+            if is_picture_of_bundle(name, names) and self._is_listed(at, self._steps.advance(at, name), name):
                 count(self._passed_over, CURVES)
                 continue
             found = self._sort_out(folder._replace(at=at, before=before), name, is_file=name not in others)

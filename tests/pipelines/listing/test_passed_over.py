@@ -154,6 +154,15 @@ def test_the_curves_of_a_bundle_in_a_bucket_are_passed_over(bucket: Bucket) -> N
         assert passed_over["curves of bundles"] == len(BUNDLE_PICTURES)
 
 
+def test_curves_that_a_pattern_does_not_match_are_not_counted(tmp_path: Path, bucket: Bucket) -> None:
+    for name in (f"m/bundle/{name}" for name in IN_BUNDLE):
+        storage.write(f"{bucket.path}/{name}", b"")
+        write(tmp_path, name)
+    for root in (str(tmp_path), bucket.path):
+        for pattern in ("**/*.jpg", "*/*/a*"):
+            assert listed(root, pattern) == (["m/bundle/a.jpg"], {})
+
+
 RUN = "20261127T013951.350815Z-5f98"
 WRITTEN = (
     *(f"out/{table}/{RUN}-d94a2eb6e345.parquet" for table in ("predictions", "failures", "empty")),
