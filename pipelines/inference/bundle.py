@@ -158,11 +158,12 @@ def load_bundle(path: str) -> Bundle:
     except storage.UnsupportedStorageError as error:
         raise BundleError(str(error)) from error
     except OSError as error:
+        remedy = ""
+        if isinstance(error, _NO_FOLDER):
+            hint = storage.hint_at_near(path) or storage.hint_at_holder(MANIFEST, path)
+            remedy = hint or "name the folder that scenetags train wrote"
         raise BundleError(
-            f"no bundle at {path}: {MANIFEST} cannot be read ({error.strerror or error})",
-            storage.hint_at_near(path) or "name the folder that scenetags train wrote"
-            if isinstance(error, _NO_FOLDER)
-            else "",
+            f"no bundle at {path}: {MANIFEST} cannot be read ({error.strerror or error})", remedy
         ) from error
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else error

@@ -205,7 +205,7 @@ class Output:
         if self.failure_files:
             # Earlier versions wrote no file for a table without rows.
             return "run `scenetags predict` again"
-        return "give the --output of a run that has committed rows"
+        return storage.hint_at_holder(PREDICTIONS, self.path) or "give the --output of a run that has committed rows"
 
     def _unify(self, schemas: Sequence[pa.Schema]) -> pa.Schema:
         try:
@@ -239,7 +239,8 @@ def open_output(path: str) -> Output:
     try:
         folder = storage.normalize(path)
         if not storage.is_remote(folder) and not os.path.isdir(folder):
-            raise NoOutputError(f"no folder at {path}", "give the --output of `scenetags predict`")
+            hint = storage.hint_at_near(folder) or storage.hint_at_holder(PREDICTIONS, folder)
+            raise NoOutputError(f"no folder at {path}", hint or "give the --output of `scenetags predict`")
         # An output may have the name of its table.
         if os.path.basename(folder) == PREDICTIONS and not holds_tables(folder):
             folder = os.path.dirname(folder)

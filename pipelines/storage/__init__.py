@@ -21,7 +21,7 @@ from pipelines.storage.errors import (
     reason_of,
 )
 from pipelines.storage.local import fingerprint_of, retried
-from pipelines.storage.near import hint_at_near, hint_at_scheme
+from pipelines.storage.near import hint_at_holder, hint_at_near, hint_at_scheme
 from pipelines.storage.objects import Access, Entry, Move
 from pipelines.storage.patience import hurried
 from pipelines.storage.spelling import BUCKETS, bucket_of, can_be_written, is_remote, marked, normalize, plain, unmarked
@@ -41,6 +41,7 @@ __all__ = [
     "bucket_of",
     "can_be_written",
     "fingerprint_of",
+    "hint_at_holder",
     "hint_at_near",
     "hint_at_scheme",
     "hurried",

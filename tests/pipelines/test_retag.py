@@ -157,7 +157,7 @@ def test_what_is_no_output_is_one_line_and_stays_as_it_is(tmp_path: Path, capsys
     (tmp_path / "half/predictions/a.parquet").write_bytes(b"PAR1")
 
     for name, message in (
-        ("missing", f"no folder at {tmp_path}/missing; give the --output of `scenetags predict`"),
+        ("missing", f"no folder at {tmp_path}/missing; did you mean "),
         ("empty", "has no predictions/*.parquet"),
         ("foreign", "its footer names no model"),
         ("half", "is damaged or not a Parquet file"),

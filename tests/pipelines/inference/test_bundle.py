@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import pickle
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -244,9 +245,20 @@ def test_a_folder_in_the_place_of_a_file_is_refused(folder: Path) -> None:
 
 
 def test_no_bundle_at_all_is_said_to_be_none(folder: Path, tmp_path: Path) -> None:
-    assert_refused(tmp_path / "nothing", "no bundle at .*nothing")
-    assert_refused(tmp_path, "no bundle at")
-    assert_refused(folder / LITERT_MODEL, "no bundle at")
+    nowhere = tmp_path / "else" / "where"
+    nowhere.mkdir(parents=True)
+    for path in (nowhere, nowhere / "nothing"):
+        assert_refused(path, f"no bundle at {path}.*; name the folder that scenetags train wrote$")
+
+
+def test_a_bundle_below_above_or_beside_what_is_none_is_suggested(folder: Path, tmp_path: Path) -> None:
+    (folder.parent / "tagged").mkdir()
+    for path in (folder.parent, folder / LITERT_MODEL, folder / "saved_model", folder.parent / "tagged"):
+        assert_refused(path, f"no bundle at {path}: .*; did you mean {folder}[?]$")
+    assert_refused(folder.parent / "gone", f"did you mean {folder}[?]$")
+    for name in ("second", "third"):
+        shutil.copytree(folder, folder.parent / name)
+    assert_refused(folder.parent, "name the folder that scenetags train wrote")
 
 
 def test_a_file_that_is_not_part_of_the_bundle_cannot_be_read(folder: Path) -> None:

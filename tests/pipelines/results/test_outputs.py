@@ -280,6 +280,16 @@ def test_where_there_is_no_output_it_is_said(tmp_path: Path) -> None:
     assert empty.manifests() == []
 
 
+def test_an_output_below_above_or_beside_what_is_none_is_suggested(output: Output) -> None:
+    folder = Path(output.path)
+    (folder.parent / "bundle").mkdir()
+    for path in (folder.parent, folder / "runs", folder.parent / "bundle", folder.parent / "gone"):
+        with pytest.raises(NoOutputError, match=f"did you mean {folder}[?]$"):
+            open_output(str(path)).footer()
+    with pytest.raises(NoOutputError, match=f"did you mean {folder}/predictions[?]$"):
+        open_output(f"{folder}/prediction")
+
+
 def test_files_of_other_kinds_are_passed_over(output: Output) -> None:
     Path(output.path, "predictions", "_SUCCESS").touch()
     pq.write_table(pa.table({"x": [1]}), Path(output.path, "x.parquet"))

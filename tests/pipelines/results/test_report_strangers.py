@@ -134,7 +134,7 @@ def test_an_output_that_cannot_be_read_as_a_whole_is_one_line(
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["gone", "--html=x.html"], "no folder at gone; give the --output of `scenetags predict`"),
+        (["gone", "--html=x.html"], "no folder at gone; did you mean "),
         (["out"], "the following arguments are required: --html"),
         (["out", "--html=x.pdf"], "--html x.pdf is not a local .html file"),
         (["out", "--html=gs://b/x.html"], "--html gs://b/x.html is not a local .html file"),
