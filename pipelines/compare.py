@@ -42,6 +42,8 @@ exit codes: 0 done, 2 wrong usage, or outputs that cannot be compared, 3 more ta
 """
 
 _NAME = "scenetags compare"
+_NARROWEST = 9
+"""Characters of a column of the table: room for 9,999,999 images."""
 _EXAMPLES = 4
 """Images on the page for each tag that was gained, and for each that was lost."""
 _SHOWN = 5
@@ -200,13 +202,14 @@ def _moved_thresholds(footers: Sequence[Footer]) -> list[str]:
 
 def _table(comparison: Comparison) -> Iterator[str]:
     width = max(len("tag"), *(len(tag.tag) for tag in comparison.tags))
-    titles = ("in A", "in B", "kept", "gained", "lost", "mean change", "largest")
-    yield f"{'tag':{width}}  " + "  ".join(f"{title:>11}" for title in titles)
+    titles = ("in A", "in B", "kept", "gained", "lost", "mean change of p", "largest change of p")
+    widths = [max(len(title), _NARROWEST) for title in titles]
+    yield f"{'tag':{width}}  " + "  ".join(map(str.rjust, titles, widths))
     for tag in comparison.tags:
         rates = [f"{rate:.2%}" for rate in comparison.rates(tag)]
         counts = [f"{number:,}" for number in (tag.kept, tag.gained, tag.lost)]
         changes = ["" if change is None else f"{change:.4f}" for change in (tag.mean_change, tag.largest_change)]
-        yield f"{tag.tag:{width}}  " + "  ".join(f"{cell:>11}" for cell in (*rates, *counts, *changes)).rstrip()
+        yield f"{tag.tag:{width}}  " + "  ".join(map(str.rjust, (*rates, *counts, *changes), widths)).rstrip()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
@@ -128,6 +129,7 @@ def test_the_figures_are_those_of_a_count_by_hand(
     printed = capsys.readouterr().out
     assert f"labels that only the model of A knows: {OLD[1]}\n" in printed
     assert "\nlargest changes of a probability:\n  " in printed
+    assert re.search(r"^tag +in A +in B +kept +gained +lost  mean change of p  largest change of p$", printed, re.M)
     assert "images: 25 in both (2 with a changed file), 15 only in A (2 failed in B), 15 only" in printed
 
 

@@ -98,7 +98,17 @@ def _figures(comparison: Comparison) -> Iterator[str]:
 
 
 def _table(comparison: Comparison) -> Iterator[str]:
-    titles = ("tag", "in A", "in B", "kept", "lost", "lost and gained", "gained", "mean change", "largest")
+    titles = (
+        "tag",
+        "in A",
+        "in B",
+        "kept",
+        "lost",
+        "lost and gained",
+        "gained",
+        "mean change of p",
+        "largest change of p",
+    )
     yield '<section class="card"><h2>Tags of the images in both</h2>'
     yield '<div class="wide" role="region" tabindex="0" aria-label="tags"><table><thead><tr>'
     yield "".join(f'<th scope="col">{title}</th>' for title in titles)
