@@ -62,8 +62,8 @@ how far probabilities can be taken at their word, over all images and the labels
 An undefined measure, such as the recall of a label that no image has, is null.
 
 examples:
-  scenetags evaluate --predictions tagged/ --labels train_v2.csv --picture reliability.png
-  scenetags evaluate --predictions tagged/ --labels train_v2.csv --json - | jq .f2_over_samples
+  scenetags evaluate tagged/ --labels train_v2.csv --picture reliability.png
+  scenetags evaluate tagged/ --labels train_v2.csv --json - | jq .f2_over_samples
 
 exit codes:
   0  done
@@ -77,7 +77,7 @@ _NAME = "scenetags evaluate"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     try:
-        flags = _parser().parse_args(sys.argv[1:] if argv is None else argv)
+        flags = _parse(sys.argv[1:] if argv is None else argv)
         # Imported here: NumPy and Arrow would make `--help` slow.
         from model.quality.evaluation import describe, evaluate, lay_out
         from pipelines.commandline.files import write_named
@@ -116,6 +116,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return ExitCode.DONE
 
 
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Read the flags; the output is in `predictions`, however it was given."""
+    parser = _parser()
+    # Intermixed: the output may follow flags.
+    flags, others = parser.parse_known_intermixed_args(argv)
+    parser.refuse(others)
+    if flags.output is not None and flags.predictions is not None:
+        raise UsageError("OUTPUT and --predictions are the same, and both are given", "omit one of them")
+    flags.predictions = flags.predictions if flags.output is None else flags.output
+    if flags.predictions is None:
+        raise UsageError("OUTPUT is missing", "name the --output of predict")
+    return flags
+
+
 def _check_written(flags: argparse.Namespace, source: LabelSource) -> None:
     """Refuse to write into the output that is measured, or over its labels, before anything is read."""
     from pipelines.commandline.files import check_named
@@ -146,9 +160,10 @@ def _draw(reliability: Reliability, picture: str) -> None:
 
 def _parser() -> Parser:
     parser = Parser(_NAME, _DESCRIPTION, _EPILOG)
-    folder = "the --output of predict, or its subfolder predictions"
+    parser.usage = "%(prog)s OUTPUT --labels FILE [flags]"
+    parser.add_argument("output", metavar="OUTPUT", nargs="?", help="the --output of predict, local or in a bucket")
     target = "write the measures to this file as JSON (- for standard output, without the table)"
-    parser.add_argument("--predictions", required=True, metavar="DIR", help=folder)
+    parser.add_argument("--predictions", metavar="OUTPUT", help="the same, in place of OUTPUT")
     parser.add_argument("--json", type=place, metavar="FILE.json", help=target)
     drawing = "also draw the reliability diagram: how often labels are there against the probability given"
     parser.add_argument("--picture", type=place, metavar="FILE.png", help=drawing)

@@ -33,6 +33,23 @@ def test_labels_equal_to_the_predictions_score_1(run: Evaluate, chips: Chips) ->
     assert told["images"] == len(as_predicted(chips))
 
 
+def test_the_output_stands_by_itself_as_in_other_commands(
+    run: Evaluate, chips: Chips, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = run(*as_predicted(chips)).out
+    labels = ["--labels", str(tmp_path / "labels.csv")]
+    for words in ([str(chips.output), *labels], [*labels, str(chips.output)]):
+        assert evaluate.main(words) == 0
+        assert capsys.readouterr().out == expected
+    for words, said in (
+        (labels, "OUTPUT is missing; name the --output of predict"),
+        ([*labels, "a", "--predictions", "b"], "OUTPUT and --predictions are the same, and both are given; omit one o"),
+        ([*labels, "a", "b"], "unexpected argument b (see scenetags evaluate --help)"),
+    ):
+        assert evaluate.main(words) == 2
+        assert capsys.readouterr().err.startswith(f"scenetags evaluate: {said}")
+
+
 def test_measures_are_those_of_the_rows(run: Evaluate, chips: Chips) -> None:
     sklearn = pytest.importorskip("sklearn.metrics")
     rng = np.random.default_rng(1)
