@@ -108,6 +108,7 @@ def train(settings: Settings) -> None:
 def _train(data: reading.Data, setup: _Setup) -> Bundle:
     """Train on the data and export the result."""
     settings, training = setup.settings, _begin(data, setup)
+    show("(kept) marks an epoch whose weights would be exported if training ended with it")
     planned = phases.plan(
         from_scratch=settings.weights is None,
         head_epochs=settings.head_epochs,

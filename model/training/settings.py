@@ -41,25 +41,26 @@ _DESCRIPTION = """\
 Train a multi-label tagger on labelled images and export it as a bundle, the folder that `predict` takes as --model.
 
 The labels are the tags found in the label files: tables with a column of tags, or with one column of 0 and 1 per
-label, and others. Problems are reported, and the affected rows skipped. Images are decoded by the same code as in
-prediction, so that colours are repaired in the same way.
+label, or files of other layouts. Problems are reported, and the rows affected are skipped. Images are decoded by the
+same code as in prediction, so that colours are repaired in the same way.
 
-A share of the images is held out for validation, with each label about as frequent as in the rest; groups of images
-can be kept together, or you say which images to hold out. Identical images stay together, and copies on both sides are
-reported. Weaknesses of the training set, such as a label on every image, are reported as cautions, in the output and
-in the model card.
+A share of the images is held out for validation, with each label about as frequent as in the rest; groups of images can
+be kept together, or you can say which images to hold out. Identical images stay together, and copies on both sides are
+reported. Weaknesses of the training set, such as a label on every image, are reported as cautions, in the output and in
+the model card.
 
 Training has three phases:
   1. The head alone is trained, on the frozen network.
   2. The whole network is trained at a low learning rate, with its BatchNormalization layers frozen and its weights
      averaged.
-  3. After everything has been measured, the network also learns the held-out images, in --final_epochs.
-The weights that count are those of the last epoch within one standard error of the best F2, or the score of --beta, on
-the held-out images (and not below the head alone). On the same images, probabilities are calibrated, so that a label
-given 0.3 is there in about 3 of 10 images, and a threshold per label is tuned. All figures are those from before the
-third phase. With --weights none there is a single phase of --finetune_epochs, in which the whole network is trained
-from scratch. The model card reports the quality. It lists the labels with too few images to calibrate, and those that
-the model gave to no held-out image.
+  3. After everything has been measured, the network is also trained on the held-out images, for --final_epochs.
+The weights used are those of the last epoch whose F2 on the held-out images, or the score that --beta chooses, is
+within one standard error of the best, and no lower than that of the head alone; while training runs, such an epoch is
+marked (kept). On the same images, probabilities are calibrated, so that a label with a probability of 0.3 is present in
+about 3 of 10 images, and a threshold is tuned for each label. All figures are from before the third phase. With
+--weights none there is a single phase of --finetune_epochs, in which the whole network is trained from scratch. The
+model card reports the quality. It lists the labels with too few images to calibrate, and those that the model assigned
+to no held-out image.
 
 With --quantize int8 the network is rounded to 8-bit integers on export. The loss in quality is measured on the
 held-out images and reported at the end and in the model card. The bundle then has no SavedModel.
@@ -77,17 +78,17 @@ examples:
   The Planet set, starting from ImageNet weights:
     scenetags train --images train-jpg --labels train_v2.csv --output bundles/planet
 
-  Photos from another machine, with differently named columns, and files of several years:
+  Photos from another machine, with differently named columns, and label files of several years:
     scenetags train --images photos --labels 2024.csv --labels 2025.csv.gz --image_column Photo --tags_column Seen \\
         --output bundles/photos
 
-  Images in a folder named after their label:
+  Images in folders named after their labels:
     scenetags train --images scenes --labels folders --output bundles/scenes
 
   Where a false tag is as bad as a missed one, with a loss for rare labels:
     scenetags train --images train-jpg --labels train_v2.csv --loss weighted --beta 1 --output bundles/rare
 
-  Chips of one scene on the same side of the split, and a network that was trained before:
+  Chips of one scene on the same side of the split, starting from a network that was trained before:
     scenetags train --images chips --labels labels.csv --group_pattern '(scene_[0-9]+)_' --weights bundles/planet \\
         --output bundles/planet2
 
@@ -215,15 +216,15 @@ def _parser() -> Parser:
 def _add_network(parser: Parser) -> None:
     net = parser.add_argument_group("network")
     size = at_least(network.MIN_IMAGE_SIZE, network.MAX_IMAGE_SIZE)
-    side = f"side of its input images (default: {_IMAGE_SIZE}, or that of the bundle in --weights)"
+    side = f"side of the network's input images (default: {_IMAGE_SIZE}, or that of the bundle in --weights)"
     width = f"width multiplier of MobileNetV2 (default: {_ALPHA:g}, or that of the bundle in --weights)"
     weights = (
         "initial weights: ImageNet's, downloaded by Keras; none; a weights file without the head; or a bundle of your "
-        f"own: labels that it shares keep their part of the head, and no image it has learnt is held out {_DEFAULT}"
+        f"own: labels in both keep their part of the head, and no image that it has learnt is held out {_DEFAULT}"
     )
     fit = (
-        "how an image that is not square becomes one, also in prediction: squash distorts it, crop takes its middle, "
-        "pad adds grey margins (default: squash, or that of the bundle in --weights)"
+        "how an image that is not square is made square, also in prediction: squash distorts it, crop takes its "
+        "middle, pad adds grey margins (default: squash, or that of the bundle in --weights)"
     )
     net.add_argument("--fit", choices=FITS, help=fit)
     net.add_argument("--image_size", type=size, metavar="PX", help=side)
@@ -236,11 +237,11 @@ def _add_network(parser: Parser) -> None:
 def _add_training(parser: Parser) -> None:
     how = parser.add_argument_group("training")
     head = f"epochs that train only the head {_DEFAULT}"
-    epochs = f"epochs of the whole network (default: {_FINETUNE_EPOCHS}, or {_SCRATCH_EPOCHS} from scratch)"
+    epochs = f"epochs that train the whole network (default: {_FINETUNE_EPOCHS}, or {_SCRATCH_EPOCHS} from scratch)"
     final = (
         "epochs at the end that also train on the held-out images; use 0 to keep these for later measurements "
-        f"(default: a third of --finetune_epochs, at most {_FINAL_EPOCHS}; 0 from scratch or where you say which to "
-        "hold out; with --quantize int8 always 0)"
+        f"(default: a third of --finetune_epochs, at most {_FINAL_EPOCHS}; 0 from scratch, or where you choose the "
+        "held-out images; always 0 with --quantize int8)"
     )
     seed = f"random seed for the split, the initial weights and shuffling {_DEFAULT}"
     how.add_argument("--head_epochs", type=at_least(0), default=5, metavar="N", help=head)
@@ -248,21 +249,23 @@ def _add_training(parser: Parser) -> None:
     how.add_argument("--final_epochs", type=at_least(0), metavar="N", help=final)
     how.add_argument("--batch_size", type=at_least(1), default=32, metavar="N", help=f"images per step {_DEFAULT}")
     augment = (
-        "how training images vary: turned and mirrored in all 8 orientations, for images from above; mirrored left to "
-        f"right, for pictures with a top; or not at all. Except with none, they are also cropped and relit {_DEFAULT}"
+        "how training images are varied: turned and mirrored in all 8 orientations, for images from above; mirrored "
+        "left to right, for pictures with a top; or not at all. With the first two, they are also cropped and relit "
+        f"{_DEFAULT}"
     )
     minutes = (
-        "stop before an epoch that would end later than this after the start, and export the best weights so far. If "
-        "you know the time in advance, prefer fewer --finetune_epochs: the learning rate then falls to its end"
+        "stop before an epoch that would end more than N minutes after the start, and export the best weights so far. "
+        "If you know in advance how long training may take, reduce --finetune_epochs instead: the learning rate then "
+        "falls all the way"
     )
     how.add_argument("--augment", choices=get_args(Augment), default="orientations", help=augment)
     loss = (
-        "what is minimized: binary cross-entropy; the same, with images that have a rare label weighted up to tenfold; "
-        "or asymmetric loss, in which images that evidently lack a label count little. The other two are for rare "
-        f"labels, and were no better in F2 where they were tried {_DEFAULT}"
+        "what is minimized. bce: binary cross-entropy; weighted: the same, with images that have a rare label weighted "
+        "up to tenfold; asymmetric: a loss to which images that evidently lack a label contribute little. The last two "
+        f"are for rare labels; where they were tried, F2 was no better {_DEFAULT}"
     )
     how.add_argument("--loss", choices=get_args(Loss), default="bce", help=loss)
-    add_beta(how, "choose epoch and thresholds, and measure,")
+    add_beta(how, "choose the epoch and the thresholds, and measure,")
     how.add_argument("--max_minutes", type=between(0.01, 1e6), metavar="N", help=minutes)
     how.add_argument("--seed", type=at_least(0, 2**32 - 1), default=0, metavar="N", help=seed)
 

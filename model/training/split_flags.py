@@ -18,10 +18,10 @@ def add_split(parser: Parser) -> None:
         "to a tenth"
     )
     column = (
-        "column of the label file that says which to hold out: train, val and test (left out if there are others), or "
-        "0 and 1 as in is_valid; VALUE names the value to hold out otherwise, as in fold=0"
+        "column of the label file that says which images to hold out: train, val and test (left out if there is a val) "
+        "or 0 and 1 as in is_valid; with other values, VALUE names the one to hold out, as in fold=0"
     )
-    file = "label file of the images to hold out; those in --labels are all trained on"
+    file = "label file of the images to hold out; all those in --labels are trained on"
     belong = "column that names groups of images, such as places or scenes, which the split must not divide"
     pattern = (
         "regular expression that finds the group in an image's path below --images: the text in its (...), or the "

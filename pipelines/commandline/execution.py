@@ -17,7 +17,7 @@ def add_engine(group: argparse._ActionsContainer) -> None:
         "--engine",
         choices=ENGINES,
         default=PredictOptions.engine,
-        help="auto: TensorFlow where it is installed together with a GPU, otherwise LiteRT, and OpenVINO for bfloat16; "
+        help="auto: TensorFlow where it is installed and there is a GPU, otherwise LiteRT, and OpenVINO for bfloat16; "
         f"int8 bundles run on LiteRT (default {PredictOptions.engine})",
     )
     group.add_argument(
@@ -85,15 +85,15 @@ def _add_concurrency(group: argparse._ArgumentGroup) -> None:
         type=int,
         default=PredictOptions.reads_in_flight,
         metavar="N",
-        help=f"images each process fetches concurrently (default {PredictOptions.reads_in_flight}); more for distant "
-        "storage",
+        help=f"images that each process fetches concurrently (default {PredictOptions.reads_in_flight}); use more for "
+        "distant storage",
     )
     group.add_argument(
         "--threads",
         type=int,
         metavar="N",
-        help="images that are decoded and predicted concurrently: by a local run in all (default: one per core), or by "
-        "each process of a distributed worker (default: 1, since workers run one process per core)",
+        help="images that are decoded and predicted concurrently: in total by a local run (default: one per core), or "
+        "by each process of a distributed worker (default: 1, since workers run one process per core)",
     )
     group.add_argument(
         "--processes",
@@ -101,14 +101,14 @@ def _add_concurrency(group: argparse._ArgumentGroup) -> None:
         default=PredictOptions.processes,
         metavar="N|auto",
         help="processes of a local run, each with its share of --threads: a single one cannot keep many cores busy. "
-        "auto: one per 8 cores, or per 4 in bfloat16 and int8, for runs large enough to pay for their start; always "
-        "one on a GPU, because each takes 10 to 20 GB of its memory (default auto)",
+        "auto: one per 8 cores, or per 4 in bfloat16 and int8, for runs large enough to make up for their start; "
+        "always one on a GPU, because each would take 10 to 20 GB of its memory (default auto)",
     )
     group.add_argument(
         "--accelerator",
         metavar="TYPE",
         help="accelerator for the workers that run the model, e.g. "
-        "'type:nvidia-l4;count:1;install-nvidia-driver'; their image must have TensorFlow",
+        "'type:nvidia-l4;count:1;install-nvidia-driver'; their image must contain TensorFlow",
     )
 
 
@@ -136,8 +136,8 @@ def _add_failures(group: argparse._ArgumentGroup) -> None:
         group,
         "--fail_fast",
         help="end a local run with exit code 3 as soon as more than --max_failure_rate of all images have failed (with "
-        "0: at the first failure); what earlier waves have committed stays. The number of windows of scenes that are "
-        "still to be cut is estimated from those before",
+        "0: at the first failure); what has been committed stays. The number of windows of scenes that are still to be "
+        "cut is estimated from the scenes before them",
     )
     add_switch(
         group,
@@ -183,7 +183,7 @@ def add_limits(group: argparse._ArgumentGroup) -> None:
         group,
         "--isolate_decoding",
         help="decode in separate processes, one per core, for untrusted archives: a crash or hang then fails that "
-        "image only; otherwise it ends the run, and every rerun",
+        "image only; otherwise it would end the run, and every rerun",
     )
     group.add_argument(
         "--max_seconds",

@@ -26,7 +26,7 @@ from pipelines.output.schema import (
 _DESCRIPTION = """\
 Tag every image of a folder, a pattern or a list, and write tags and probabilities to Parquet.
 
-Colours are repaired where a file is known to be decoded wrong, and an image whose colours cannot be trusted
+Colours are repaired where a file is known to be decoded wrongly, and an image whose colours cannot be trusted
 becomes a row in failures/, never a prediction. Every input becomes exactly one row. Rerunning the same command
 resumes: images that are already tagged are skipped; new, changed and failed ones are processed.
 
@@ -38,7 +38,7 @@ examples:
   Tag a folder and everything below it:
     scenetags predict --input chips/ --model bundle/ --output tagged/
 
-  From a bucket, members of an archive in it, to another bucket:
+  Members of an archive in a bucket, to another bucket:
     scenetags predict --input 'gs://archive/scenes.tar::2026/*.jpg' --model gs://models/amazon --output s3://tagged
 
   Two patterns, overlaps counted once, and a list of paths in a CSV file (column "path"):
@@ -66,7 +66,7 @@ exit codes:
   4  row count mismatch: some input became no row, or more than one
   130, 143  interrupted by Ctrl-C or SIGTERM; what was finished is committed, and the same command resumes
 
-Flags that are not listed here go to Apache Beam, e.g. --runner, which runs the job on a cluster.
+Flags that are not listed here are passed to Apache Beam, e.g. --runner, which runs the job on a cluster.
 """
 
 

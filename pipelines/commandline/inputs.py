@@ -17,14 +17,14 @@ def add_inputs(group: argparse._ArgumentGroup) -> None:
         metavar="PATTERN",
         help="a folder (searched recursively; hidden files are skipped), a pattern with *, ?, [...], ** or {a,b}, a "
         "file, an archive (.tar, .zip, .tar.gz), or members of one (scenes.tar::train-jpg/*.jpg); local, in gs:// or "
-        "in s3://, as all paths below; repeatable",
+        "in s3://, like all paths below; repeatable",
     )
     group.add_argument(
         "--input_list",
         action=Once,
         metavar="FILE",
         help="a .txt file with one path per line; a .csv, .tsv, .jsonl or .parquet file with a column `path`, or a "
-        "folder of .parquet files; texts also as .gz or .zst; - for lines of standard input. Relative paths are "
+        "folder of .parquet files; text files also as .gz or .zst; - for lines on standard input. Relative paths are "
         "relative to the folder of the list",
     )
     group.add_argument(
@@ -37,12 +37,12 @@ def add_inputs(group: argparse._ArgumentGroup) -> None:
         "--keep_columns",
         action=Once,
         metavar="NAMES",
-        help="columns of the list to copy into the rows of its images, separated by commas, or all; types follow from "
-        "the values, or are given as NAME:TYPE, of string, int64, float64, bool, date, timestamp and local_timestamp",
+        help="columns of the list to copy into the rows of its images, separated by commas, or all; types are inferred "
+        "from the values, or given as NAME:TYPE, with string, int64, float64, bool, date, timestamp or local_timestamp",
     )
     add_switch(
         group,
         "--allow_empty",
-        help="end with exit code 0, and write a manifest, if there is no image at all; otherwise that is an error. A "
+        help="end with exit code 0, and write a manifest, if there is no image at all; otherwise this is an error. A "
         "file or folder on this machine must still exist",
     )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _HELP = """\
 Label files are CSV with a header, Parquet, JSON or JSON lines, also as .gz or .zip: a column of image names, and a
 column of tags or one column per label. The annotations of COCO and PASCAL VOC are read as they are. Columns are found
-by their usual names; docs/training.md has a table of what is understood.
+by their usual names; docs/training.md lists the layouts that are understood.
 """
 
 
@@ -38,20 +38,20 @@ def add_labels(parser: argparse.ArgumentParser, help: str, required: bool = True
         "--image_column",
         action=Once,
         metavar="NAME",
-        help="column that holds the names or paths of images (default: by its name, else the first)",
+        help="column that holds the names or paths of images (default: found by its name, otherwise the first)",
     )
     group.add_argument(
         "--tags_column",
         action="append",
         metavar="NAME",
-        help="column that holds tags, repeatable; or none: each column is a label (default: by its name)",
+        help="column that holds tags; repeatable. none: each column is a label (default: found by its name)",
     )
     group.add_argument(
         "--separator",
         action=Once,
         metavar="TEXT",
-        help="what separates the tags in a cell: a text, space, or none if each cell is one tag (default: ; or | if "
-        "any cell has it, else a comma, else spaces; lists in brackets are always read as such)",
+        help="what separates the tags in a cell: a text, the word space, or none if each cell is one tag (default: ; "
+        "or | if any cell has it, otherwise a comma, otherwise spaces; lists in brackets are always read as such)",
     )
 
 

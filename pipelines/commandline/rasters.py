@@ -33,7 +33,7 @@ def add_rasters(parser: argparse.ArgumentParser, default: str) -> None:
         "--stretch",
         metavar="LOW:HIGH[,...]",
         help="the values that are shown as black and as white, e.g. 0:3000; one range for all, or three for red, "
-        "green and blue; where scenes are cut, p2:p98 for percentiles of each scene's own values",
+        "green and blue; where scenes are cut, also p2:p98 for percentiles of each scene's own values",
     )
     group.add_argument(
         "--product",

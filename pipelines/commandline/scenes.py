@@ -19,8 +19,8 @@ def add_scenes(parser: argparse.ArgumentParser) -> None:
     """Add the flags to a parser."""
     group = parser.add_argument_group(
         "scenes",
-        "How TIFFs and JPEG 2000s that are georeferenced, or larger than a tile, are cut into windows, each of them\n"
-        "tagged as an image named SCENE#xywh=COLUMN,ROW,WIDTH,HEIGHT. See docs/scenes.md.",
+        "How TIFF and JPEG 2000 files that are georeferenced, or larger than a tile, are cut into windows, each of\n"
+        "them tagged as an image named SCENE#xywh=COLUMN,ROW,WIDTH,HEIGHT. See docs/scenes.md.",
     )
     group.add_argument(
         "--tile", type=int, metavar="PIXELS", help="cut scenes into windows of this size (default: do not cut)"

@@ -255,6 +255,8 @@ def test_held_out_images_whose_labels_nobody_judged_are_not_learnt(
         assert train.main([*command, "--finetune_epochs", "1", "--final_epochs", "1"]) == 0
     told = capsys.readouterr().out
     assert "--final_epochs skipped: the file of --validation_labels does not say which held-out images have " in told
+    assert told.count("(kept) marks an epoch whose weights would be exported") == 1
+    assert told.index("(kept) marks ") < told.index(" (kept), "), "said before it is used"
     bundle = load_bundle(str(tmp_path / "bundle"))
     assert bundle.training["final_epochs"] == 0
     others = [label for label in bundle.labels if label != "clear"]
