@@ -70,7 +70,8 @@ def check_percentiles(rendering: Rendering, are_scenes_cut: bool) -> None:
         raise UsageError(
             "--stretch of percentiles is for scenes that --tile cuts: a chip's own would show water as bright as "
             "a city",
-            "give values, e.g. --stretch 0:3000",
+            "give values, e.g. --stretch 0:3000"
+            + ", and --bands, unless the files name them" * (not rendering.bands and not rendering.product),
         )
 
 

@@ -236,7 +236,7 @@ def _to_eight_bits(image: Image.Image, layout: Layout) -> Image.Image:
         raise UntrustedColoursError(
             f"16-bit {layout.format.upper()} whose values are nearly all in the darker half of the range: "
             "it is unknown how bright white is",
-            "give --stretch" if layout.format == "tiff" else "store it as a TIFF, and give --stretch",
+            "give --stretch LOW:HIGH" if layout.format == "tiff" else "store it as a TIFF, and give --stretch LOW:HIGH",
         )
     return scaled
 

@@ -150,7 +150,7 @@ def _check_depth(layout: Layout) -> None:
         # The values of one part do not tell what white is in the others.
         raise UntrustedColoursError(
             f"{layout.bits}-bit scene: it is unknown how bright white is",
-            "give --stretch",
+            "give --stretch LOW:HIGH",
         )
 
 

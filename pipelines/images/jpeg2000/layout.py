@@ -282,5 +282,5 @@ def _check_samples(size: Size, channels: _Channels, *, indexed: bool, is_stretch
     if most > 8 and (most < 16 or len(size.bits) > 1):
         raise UntrustedColoursError(
             f"{most}-bit JPEG 2000: it is unknown how bright its white is",
-            "give --stretch" if can_be_stretched else "",
+            "give --stretch LOW:HIGH" if can_be_stretched else "",
         )

@@ -155,8 +155,11 @@ def _find_bands(directory: Directory, number: int, rendering: Rendering) -> tupl
             "give --bands and --stretch",
         )
     if not bands:
+        # Percentiles of a chip are refused, too, which nobody should learn only then.
+        values = ", and if it is no larger than a window, values in place of percentiles, e.g. --stretch 0:3000"
         raise UntrustedColoursError(
-            f"TIFF of {number} bands that does not say which are red, green and blue", "give --bands"
+            f"TIFF of {number} bands that does not say which are red, green and blue",
+            "give --bands" + values * bool(rendering.percentiles),
         )
     return bands
 

@@ -143,12 +143,12 @@ def _read_bits(tags: Tags, number: int) -> int:
         raise UntrustedColoursError(
             f"{max(bits)}-bit multi-band TIFF ({number} bands): the file does not say which bands are red, green and "
             "blue, or how bright white is",
-            "give --bands and --stretch, or --product",
+            "give --bands and --stretch LOW:HIGH, or --product",
         )
     if is_raster and formats | set(bits) in ({_SIGNED, 16}, {_FLOAT, 32}):
         raise UntrustedColoursError(
             f"TIFF with {KINDS[min(formats)]} samples of {bits[0]} bits: it is unknown how bright white is",
-            "give --stretch" if number == 1 else "give --bands and --stretch",
+            "give --stretch LOW:HIGH" if number == 1 else "give --bands and --stretch LOW:HIGH",
         )
     if formats != {_UNSIGNED} or len(set(bits)) != 1 or bits[0] not in (1, 2, 4, 8, 16):
         others = [kind for kind in formats if kind != _UNSIGNED]

@@ -73,6 +73,7 @@ def test_what_is_said_of_rasters(flags: Sequence[str], rendering: Rendering) -> 
         (["--stretch=p2:p101"], "write e.g. --stretch p2:p98"),
         (["--stretch=p2:p98,p1:p99"], "neither one range of percentiles nor three"),
         (["--stretch=p2:p98"], "--stretch of percentiles is for scenes that --tile cuts: a chip's own"),
+        (["--stretch=p2:p98"], "give values, e.g. --stretch 0:3000, and --bands, unless the files name them"),
         (["--product=naip", "--bands=1,2,3"], "--product says which bands are red, green and blue; omit"),
         (["--product=planet-analytic", "--bands=1,2,3"], "--product says which bands are red, green and blue; omit"),
         (["--product=landsat"], "invalid choice: 'landsat'"),

@@ -125,7 +125,7 @@ NOT_UNSIGNED = "only unsigned integers"
         (files.tiff(GRAY, files.RGB), UNCERTAIN),
         (files.tiff(RGB, 8), r"CIE L\*a\*b\* is not supported"),
         (files.tiff(GRAY.astype(np.float32), files.BLACK_IS_ZERO, tags={339: ("H", [3])}), "32 bits: it is unknown"),
-        (files.tiff(GRAY.astype(np.int16), files.BLACK_IS_ZERO, tags={339: ("H", [2])}), "give --stretch"),
+        (files.tiff(GRAY.astype(np.int16), files.BLACK_IS_ZERO, tags={339: ("H", [2])}), "give --stretch LOW:HIGH"),
         (files.tiff(GRAY.astype(np.int8), files.BLACK_IS_ZERO, tags={339: ("H", [2])}), NOT_UNSIGNED),
         (files.tiff(RGB.astype(np.int8), files.RGB, tags={339: ("H", [2, 2, 2])}), NOT_UNSIGNED),
         (files.tiff(GRAY.astype(np.uint32), files.BLACK_IS_ZERO), NOT_UNSIGNED),

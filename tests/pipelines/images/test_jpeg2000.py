@@ -267,7 +267,7 @@ def test_a_band_of_more_than_8_bits_is_shown_as_the_user_says(bits: int) -> None
     assert np.abs(decoded.pixels[..., 0] - expected).max() <= 0.501
     assert (decoded.source, decoded.repairs) == (f"jpeg2000 1x{bits}", ("stretched", "grayscale"))
     if bits < 16:
-        assert_refused(data, "it is unknown how bright its white is; give --stretch")
+        assert_refused(data, "it is unknown how bright its white is; give --stretch LOW:HIGH")
     with pytest.raises(ImageError, match="give it one range"):
         decode(data, rendering=Rendering((), ((0, 1), (0, 2), (0, 3))))
     with pytest.raises(ImageError, match="truncated JPEG 2000"):

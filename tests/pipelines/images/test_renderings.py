@@ -68,7 +68,7 @@ def test_many_bands_are_not_counted_as_pixels() -> None:
             BGR,
             "floating-point samples of 16 bits",
         ),
-        (files.tiff(scene(4), files.RGB), NO_RENDERING, "--bands and --stretch, or --product"),
+        (files.tiff(scene(4), files.RGB), NO_RENDERING, "--bands and --stretch LOW:HIGH, or --product"),
         (files.tiff(scene(4), files.RGB), Rendering((3, 2, 1)), "--bands and --stretch"),
         (files.tiff(scene(3, np.float64), files.RGB, tags={SAMPLE_FORMAT: ("H", [3] * 3)}), BGR, "64 bits"),
         (files.tiff(scene(4), files.RGB)[:-9000], BGR, "truncated|damaged"),
@@ -188,5 +188,8 @@ def test_bands_that_are_said_of_a_product_without_an_order_leave_it_what_it_is()
 def test_a_chip_has_no_percentiles_of_its_own() -> None:
     data = files.tiff(scene(4), files.RGB)
     assert_refused(data, "percentiles are those of a scene; give values, e.g. --stretch 0:3000", rendering=P2_P98)
+    reason = "give --bands, and if it is no larger than a window, values in place of percentiles, e.g. --stretch 0:3000"
+    data = files.tiff(scene(4), files.BLACK_IS_ZERO)
+    assert_refused(data, reason, rendering=Rendering(percentiles=P2_P98.percentiles))
     picture = files.tiff(files.picture(), files.RGB)
     assert decode(picture, rendering=Rendering(percentiles=P2_P98.percentiles)).repairs == ()

@@ -93,7 +93,7 @@ def test_a_bundle_says_how_its_rasters_were_shown_and_a_flag_says_otherwise(
 def test_one_raster_is_tagged_as_well(rasters: Path, bundle_path: str, capsys: pytest.CaptureFixture[str]) -> None:
     command = [f"{rasters}/deep.tif", f"--model={bundle_path}"]
     assert tag.main(command) == 1
-    assert "give --bands and --stretch, or --product" in capsys.readouterr().err
+    assert "give --bands and --stretch LOW:HIGH, or --product" in capsys.readouterr().err
     assert tag.main([*command, "--bands=3,2,1", "--stretch=0:2550"]) == 0
 
 

@@ -30,7 +30,7 @@ def test_a_deep_stack_needs_a_stretch(tmp_path: Path) -> None:
     names = write_bands(tmp_path)
     [failure] = cut(refer_stack([str(tmp_path / name) for name in names], Item("a", "")), NO_RENDERING)
     assert isinstance(failure, Failure)
-    assert failure.message.endswith("; give --stretch")
+    assert failure.message.endswith("; give --stretch LOW:HIGH")
 
 
 def test_percentiles_are_those_of_each_file(tmp_path: Path) -> None:
