@@ -40,6 +40,12 @@ def _like(wanted: str, by_bare: Mapping[str, str], likeness: float) -> Sequence[
     return [whole[written] for written in difflib.get_close_matches(f"--{wanted}", whole, 1, likeness)]
 
 
+def ask(near: Sequence[str]) -> str:
+    """Return the question whether one of these flags was meant; empty if there are none."""
+    *others, last = near or [""]
+    return f"did you mean {', '.join(others)}{' or ' * bool(others)}{last}?" if last else ""
+
+
 def bare(flag: str) -> str:
     """Return the words of a flag with underscores between them, as all flags are written."""
     return flag.lstrip("-").lower().replace("-", "_")

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
-from pipelines.commandline.nearest import bare, find_nearest
+from pipelines.commandline.nearest import ask, bare, find_nearest
 from pipelines.commandline.printing import log
 from pipelines.errors import ExitCode, ScenetagsError
 
@@ -86,11 +86,17 @@ class Parser(argparse.ArgumentParser):
 
     def _mistyped(self, words: Sequence[str]) -> UsageError | None:
         """Return an error that names the first unknown flag for which another argument was meant; None without one."""
-        unflagged = {bare(str(one.metavar)): str(one.metavar) for one in self._actions if not one.option_strings}
+        known, unflagged = self._option_string_actions, [one for one in self._actions if not one.option_strings]
         for flag in _flags(words):
-            if flag not in self._option_string_actions and (meant := unflagged.get(bare(flag))):
-                return UsageError(f"unknown argument {flag}", f"write {meant} without a flag")
-        return mistyped(words, self._option_string_actions, sure=self._passes_on)
+            if flag not in known and (meant := _called(bare(flag), unflagged)):
+                return UsageError(f"unknown argument {flag}", f"write {meant[0].metavar} without a flag")
+        if error := mistyped(words, known, sure=self._passes_on):
+            return error
+        for flag in _flags(words):
+            # As the value of `--model` is called.
+            if flag not in known and len(meant := _called(bare(flag), set(known.values()))) == 1:
+                return UsageError(f"unknown argument {flag}", ask(meant[0].option_strings))
+        return None
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         """Take the values of a flag, none of which may be empty, but for that of a note.
@@ -150,8 +156,13 @@ def mistyped(words: Sequence[str], flags: Iterable[str], *, sure: bool) -> Usage
     known = list(flags)
     for flag in _flags(words):
         if flag not in known and (near := find_nearest(flag, known, sure=sure)):
-            return UsageError(f"unknown argument {flag}", f"did you mean {' or '.join(near)}?")
+            return UsageError(f"unknown argument {flag}", ask(near))
     return None
+
+
+def _called(name: str, actions: Iterable[argparse.Action]) -> list[argparse.Action]:
+    """Return the arguments whose values are called so in the help."""
+    return [action for action in actions if str(action.metavar).lower() == name]
 
 
 def _flags(words: Iterable[str]) -> Iterator[str]:

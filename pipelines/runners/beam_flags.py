@@ -18,7 +18,7 @@ from apache_beam.transforms.environments import Environment
 from apache_beam.utils.secret import Secret
 
 from pipelines import storage
-from pipelines.commandline.nearest import find_nearest
+from pipelines.commandline.nearest import ask, find_nearest
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import UsageError
 from pipelines.credentials import KEYS, WITHHELD, flags_without_secrets
@@ -59,7 +59,7 @@ def check_beam_flags(
         flag = list(flags_without_secrets(flags))[list(flags).index(unknown[0])].split("=")[0]
         known = [name for action in parser._actions for name in action.option_strings]
         near = find_nearest(flag, [*(f"--{name}" for name in own), *known])
-        raise UsageError(f"unknown argument {flag}", f"did you mean {' or '.join(near)}?" if near else "")
+        raise UsageError(f"unknown argument {flag}", ask(near))
     beam_options = pipeline_options.PipelineOptions(list(flags))
     if encrypted := beam_options.view_as(pipeline_options.SetupOptions).gbek:
         try:

@@ -306,7 +306,10 @@ def test_rows_in_another_order_are_told_apart_from_other_images_and_labels(
         (["--beta", "0"], "argument --beta: 0 is not between 0.1 and 10"),
         (["--quantize", "int4"], "argument --quantize: invalid choice: 'int4' (choose from"),
         (["--output", "gs://bucket/bundle"], "is not a local folder"),
-        (["--epochs", "3"], "unknown argument --epochs; did you mean --head_epochs or --finetune_epochs or --final_ep"),
+        (
+            ["--epochs", "3"],
+            "unknown argument --epochs; did you mean --head_epochs, --finetune_epochs or --final_epoch",
+        ),
     ],
 )
 def test_wrong_usage_is_one_line(
