@@ -100,7 +100,9 @@ def test_a_scene_that_cannot_be_cut_is_one_failure(kind: str, error: str, reason
     assert reason in failure.message
 
 
-@pytest.mark.parametrize(("bands", "flag"), [(1, "--stretch"), (4, "--bands and --stretch, or --product")])
+@pytest.mark.parametrize(
+    ("bands", "flag"), [(1, "--stretch LOW:HIGH"), (4, "--bands and --stretch LOW:HIGH, or --product")]
+)
 def test_a_deep_scene_needs_flags(bands: int, flag: str, tmp_path: Path) -> None:
     """Otherwise a bright part would be shown, and a dark one refused."""
     values = np.full((bands, 100, 100), 60_000, np.uint16)
