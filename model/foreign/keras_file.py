@@ -31,8 +31,16 @@ _REFUSED = {
 }  # fmt: skip
 _OWN = ("keras", "tf_keras", "builtins")
 _NARROW = ("float16", "bfloat16")
-# Layers through which pixels pass as they are.
-_SCALE_NOTHING = ("InputLayer", "Identity", "Resizing", "CenterCrop", "ZeroPadding2D", "Dropout", "GaussianNoise")
+# Layers and operations that move, select, repeat or frame pixels, and those that act in training alone: the range of
+# the pixels stays. So it does in pooling, but what that leaves may be meant as features.
+_KEEP_RANGE = frozenset((
+    "InputLayer", "Identity", "Cast", "Copy", "ActivityRegularization",
+    "Permute", "Transpose", "Swapaxes", "Moveaxis", "Flip", "Roll", "Rot90",
+    "Reshape", "Flatten", "Ravel", "Squeeze", "ExpandDims", "GetItem",
+    "Cropping2D", "CenterCrop", "ZeroPadding2D", "Pad", "Resizing", "UpSampling2D",
+    "Dropout", "SpatialDropout2D", "AlphaDropout", "GaussianDropout", "GaussianNoise",
+    "AugMix", "CutMix", "MixUp", "RandAugment", "Solarization",
+))  # fmt: skip
 _REMEDY = "build the model from Keras' own layers, save it again, and import that"
 
 
@@ -64,7 +72,7 @@ class KerasFile:
         self.image_size = find_image_size(path.name, inputs[0].shape, wanted)
         self._output = find_output(path.name, [output.shape for output in outputs], wanted)
         self._takes_uint8 = inputs[0].dtype == "uint8"
-        self.scales_itself = _find_scaling(_layers(self._model)) or (
+        self.scales_itself = _find_scaling(_operations(self._model)) or (
             "its input is uint8" if self._takes_uint8 else None
         )
         self.activation = _activation(_source(outputs[self._output]))
@@ -166,13 +174,14 @@ def _as_keras_3(path: Path, config: Any) -> Iterator[Path]:
         yield copy
 
 
-def _layers(model: Any) -> Iterator[Any]:
-    """Yield the layers of a model in order, those of nested models in their places."""
-    for layer in model.layers:
-        if hasattr(layer, "layers"):
-            yield from _layers(layer)
+def _operations(model: Any) -> Iterator[Any]:
+    """Yield the layers of a model and the operations between them in order, those of nested models in their places."""
+    # A Sequential model has layers alone.
+    for operation in getattr(model, "operations", model.layers):
+        if hasattr(operation, "layers"):
+            yield from _operations(operation)
         else:
-            yield layer
+            yield operation
 
 
 def _in_float32(model: Any) -> Any:
@@ -199,17 +208,18 @@ def _in_float32(model: Any) -> Any:
     return model
 
 
-def _find_scaling(layers: Iterable[Any]) -> str | None:
+def _find_scaling(operations: Iterable[Any]) -> str | None:
     """Return what shows that a model scales pixels itself: layers for that, before all that compute anything else.
 
-    What comes later says nothing: pooled features may be scaled, too.
+    What comes later says nothing: pooled features may be scaled, too. A border that was added before is scaled with the
+    pixels, as in training.
     """
     factor, last = 1.0, None
-    for layer in layers:
-        kind = type(layer).__name__
+    for operation in operations:
+        kind = type(operation).__name__
         if kind == "Rescaling":
-            factor, last = factor * float(np.max(np.abs(layer.scale))), layer
-        elif kind not in _SCALE_NOTHING and not kind.startswith("Random"):
+            factor, last = factor * float(np.max(np.abs(operation.scale))), operation
+        elif kind not in _KEEP_RANGE and not kind.startswith("Random"):
             break
     return f"its layer {last.name} scales them" if last is not None and scales_down(factor) else None
 

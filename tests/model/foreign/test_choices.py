@@ -92,11 +92,58 @@ def test_layers_that_scale_are_taken_together(saved: Any, factors: tuple[float, 
     assert bool(original.scales_itself) == takes_pixels
 
 
-def test_a_layer_behind_others_says_nothing_of_pixels(saved: Any) -> None:
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [
+        ("Permute", ((2, 1, 3),)),
+        ("Reshape", ((32, 32, 3),)),
+        ("Cropping2D", (4,)),
+        ("ZeroPadding2D", (4,)),
+        ("Resizing", (48, 48)),
+        ("CenterCrop", (16, 16)),
+        ("UpSampling2D", (2,)),
+        ("SpatialDropout2D", (0.1,)),
+        ("RandomRotation", (0.1,)),
+        ("RandAugment", ()),
+    ],
+)
+def test_layers_that_leave_the_range_of_pixels_hide_no_scaling(
+    saved: Any, kind: str, arguments: tuple[Any, ...]
+) -> None:
     import keras
 
-    model = saved(keras.layers.AveragePooling2D(2), keras.layers.Rescaling(0.05))
+    layer = getattr(keras.layers, kind)
+    once = saved(layer(*arguments), keras.layers.Rescaling(1 / 127.5, offset=-1, name="shrink"))
+    told = "its layer shrink scales them"
+    assert open_original(once, Wanted(len(models.LABELS), None)).scales_itself == told
+    between = saved(keras.layers.Rescaling(0.5), layer(*arguments), keras.layers.Rescaling(1 / 51, name="shrink"))
+    assert open_original(between, Wanted(len(models.LABELS), None)).scales_itself == told
+    larger = saved(keras.layers.Rescaling(255), layer(*arguments), keras.layers.Rescaling(1 / 127.5, offset=-1))
+    assert not open_original(larger, Wanted(len(models.LABELS), None)).scales_itself
+
+
+@pytest.mark.parametrize(
+    ("layer", "arguments"), [("AveragePooling2D", (2,)), ("Conv2D", (3, 1)), ("ReLU", (6.0,)), ("AutoContrast", ())]
+)
+def test_a_layer_behind_others_says_nothing_of_pixels(saved: Any, layer: str, arguments: tuple[Any, ...]) -> None:
+    import keras
+
+    model = saved(getattr(keras.layers, layer)(*arguments), keras.layers.Rescaling(0.05))
     assert not open_original(model, Wanted(len(models.LABELS), None)).scales_itself
+
+
+@pytest.mark.parametrize("computes", [False, True])
+def test_operations_between_layers_count_as_layers_do(tmp_path: Path, tensorflow: Any, computes: bool) -> None:
+    import keras
+
+    image = keras.Input((32, 32, 3))
+    # Of -1 to 1, in the second case.
+    value = (image + 1.0) * 127.5 if computes else keras.ops.cast(image, "float32")[..., ::-1]
+    value = keras.layers.GlobalMaxPooling2D()(keras.layers.Rescaling(1 / 255)(value))
+    keras.Model(image, keras.layers.Dense(len(models.LABELS))(value)).save(tmp_path / "model.keras")
+
+    original = open_original(tmp_path / "model.keras", Wanted(len(models.LABELS), None))
+    assert bool(original.scales_itself) != computes
 
 
 @pytest.mark.parametrize(("chosen", "activation"), [("logits", None), ("probabilities", "sigmoid")])
