@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 import shutil
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from model.data.dataset import Examples, spread
 from model.data.learnt import IS_COMPLETE, NOTHING, Learnt
 from model.export import card, descriptions, quantization
+from model.export.lock import lock
 from model.quality import curves
 from model.quality.facts import Facts
 from model.quality.measuring import measure
@@ -101,7 +101,7 @@ def written_whole(output: Path, remedy: str = "") -> Iterator[Path]:
     """
     partial = output.with_name(f".{output.name}.partial")
     try:
-        with storage.lock(str(output.with_name(f".{output.name}.lock")), f"process {os.getpid()}"):
+        with lock(output.with_name(f".{output.name}.lock")):
             shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
             try:
                 partial.mkdir(parents=True)

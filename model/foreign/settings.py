@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
-from model.export.place import check_output
+from model.export.place import check_output, output_folder
 from model.foreign.scaling import Scaling
 from model.quality.fbeta import add_beta
 from pipelines.commandline.parser import Parser, UsageError, at_least
@@ -107,7 +107,7 @@ def _parser() -> Parser:
     parser.add_argument("model", type=Path, metavar="MODEL", help="file or folder of the model, see above")
     names = "the labels in the order of the outputs: a text file with one per line, or a JSON list"
     parser.add_argument("--labels", type=Path, required=True, metavar="FILE", help=names)
-    parser.add_argument("--output", type=Path, required=True, metavar="BUNDLE", help="folder to create")
+    parser.add_argument("--output", type=output_folder, required=True, metavar="BUNDLE", help="folder to create")
     parser.add_argument("--name", default="", help="name of the model (default: the name of the output folder)")
 
     silent = parser.add_argument_group("what the file may not say")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from model.synthetic.chips import MIN_SIZE, SIZE, write_chips
 from model.synthetic.scene import write_scene
-from pipelines.commandline.parser import Parser, UsageError, at_least, print_error
+from pipelines.commandline.parser import Parser, UsageError, at_least, place, print_error
 from pipelines.errors import ScenetagsError
 
 _NAME = "python -m model.synthetic"
@@ -30,12 +30,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _write(flags: argparse.Namespace) -> str:
     """Write what is asked for, and return what to say of it."""
+    output = Path(flags.output)
     if flags.scene:
-        path = write_scene(flags.output, flags.scene, flags.seed, flags.size)
+        path = write_scene(output, flags.scene, flags.seed, flags.size)
         side = flags.scene * flags.size
         return f"a synthetic scene of {side} x {side} px: {path}"
-    write_chips(flags.output, flags.count, flags.seed, flags.size)
-    return f"{flags.count} synthetic chips in {flags.output / 'jpg'}, their labels in {flags.output / 'labels.csv'}"
+    write_chips(output, flags.count, flags.seed, flags.size)
+    return f"{flags.count} synthetic chips in {output / 'jpg'}, their labels in {output / 'labels.csv'}"
 
 
 def _parser() -> Parser:
@@ -45,7 +46,7 @@ def _parser() -> Parser:
     )
     default = "(default: %(default)s)"
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="folder for jpg/ and labels.csv, or for scene.tif"
+        "--output", type=place, required=True, metavar="DIR", help="folder for jpg/ and labels.csv, or for scene.tif"
     )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--count", type=at_least(1), default=500, metavar="N", help=f"number of chips {default}")

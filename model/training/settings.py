@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from model.data import Augment
-from model.export.place import check_output
+from model.export.place import check_output, output_folder
 from model.quality.fbeta import add_beta
 from model.training import network
 from model.training.losses import Loss
@@ -159,7 +159,7 @@ def parse(argv: Sequence[str]) -> Settings:
         raise UsageError(f"argument --images: no folder at {flags.images}")
     named = [("labels", path) for path in flags.labels if path != FOLDERS]
     for flag, path in (*named, ("validation_labels", flags.validation_labels)):
-        if path and not (storage.is_remote(path) or os.path.exists(path)):
+        if path and not (storage.is_remote(path) or os.path.exists(storage.plain(path))):
             raise UsageError(f"argument --{flag}: no file at {path}")
     values = vars(flags)
     values["rendering"] = read_rendering(*(values.pop(flag) for flag in ("bands", "stretch", "product")))
@@ -202,7 +202,7 @@ def _parser() -> Parser:
         "--images", required=True, metavar="DIR", help="folder of images, local or in a bucket, searched recursively"
     )
     add_switch(where, "--anonymous", "read public buckets without credentials")
-    where.add_argument("--output", type=Path, required=True, metavar="BUNDLE", help="folder to create")
+    where.add_argument("--output", type=output_folder, required=True, metavar="BUNDLE", help="folder to create")
     where.add_argument("--name", default="", help="name of the model (default: the name of the output folder)")
     where.add_argument("--note", default="", metavar="TEXT", help="a sentence about the data, for the model card")
     add_labels(parser, "what the images show")

@@ -14,7 +14,6 @@ was anything to resume.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import zipfile
@@ -28,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.data import dataset
+from model.export.lock import lock
 from model.quality import history
 from model.quality.fbeta import BETA
 from model.quality.history import Epoch
@@ -195,7 +195,7 @@ def open_workspace(folder: Path, settings: Mapping[str, str], beta: float = BETA
         held.callback(_remove_empty, folder)  # once the lock in it is released
         try:
             _refuse_foreign(folder)
-            held.enter_context(storage.lock(str(folder / _LOCK), f"process {os.getpid()}"))
+            held.enter_context(lock(folder / _LOCK))
             _prepare(folder, settings)
         except storage.LockedError:
             raise WorkspaceError(

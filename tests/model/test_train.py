@@ -24,7 +24,7 @@ from model.quality import calibration, thresholds
 from model.quality.facts import Facts
 from model.quality.history import read_csv
 from model.synthetic import chips as synthetic
-from model.training import figures, fitting, network, session, settings
+from model.training import figures, fitting, network, reading, session, settings
 from pipelines import predict
 from pipelines.commandline.parser import UsageError
 from pipelines.errors import ScenetagsError
@@ -305,7 +305,11 @@ def test_rows_in_another_order_are_told_apart_from_other_images_and_labels(
         (["--loss", "focal"], "argument --loss: invalid choice: 'focal' (choose from"),
         (["--beta", "0"], "argument --beta: 0 is not between 0.1 and 10"),
         (["--quantize", "int4"], "argument --quantize: invalid choice: 'int4' (choose from"),
-        (["--output", "gs://bucket/bundle"], "is not a local folder"),
+        (
+            ["--output", "gs://bucket/bundle"],
+            "--output: gs://bucket/bundle is not a local folder; write to one, then copy",
+        ),
+        (["--output", "file://other/bundle"], "file://other/bundle names a file of another machine"),
         (
             ["--epochs", "3"],
             "unknown argument --epochs; did you mean --head_epochs, --finetune_epochs or --final_epoch",
@@ -320,6 +324,16 @@ def test_wrong_usage_is_one_line(
     assert named in told
     assert told.count("\n") == 1
     assert not (tmp_path / "bundle").exists()
+
+
+def test_urls_of_files_are_taken_for_paths(training_chips: Path, tmp_path: Path) -> None:
+    given = flags(training_chips, tmp_path / "my bundle")
+    urls = [word if word.startswith("--") else Path(word).as_uri() for word in given]
+    assert urls[-1].endswith("/my%20bundle")
+    parsed = settings.parse(urls)
+    assert parsed.output == tmp_path / "my bundle"
+    assert (parsed.images, parsed.name) == (str(training_chips / "jpg"), "my bundle")
+    assert reading.find(parsed).tags == reading.find(settings.parse(given)).tags
 
 
 def test_what_fails_before_anything_can_be_resumed_leaves_no_folder(

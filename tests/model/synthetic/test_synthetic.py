@@ -126,7 +126,7 @@ def test_a_scene_holds_its_chips_row_by_row_and_lies_where_gdal_reads_it_too(tmp
 
 def test_chips_or_a_scene_are_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "new"
-    assert __main__.main(["--output", str(folder), "--scene", "1", "--size", "32"]) == 0
+    assert __main__.main(["--output", folder.as_uri(), "--scene", "1", "--size", "32"]) == 0
     assert capsys.readouterr().out == f"a synthetic scene of 32 x 32 px: {folder / 'scene.tif'}\n"
     assert [path.name for path in folder.iterdir()] == ["scene.tif"]
     assert __main__.main(["--output", str(folder), "--scene", "1", "--count", "1"]) == 2
