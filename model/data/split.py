@@ -24,13 +24,17 @@ class Split(NamedTuple):
 
 
 def stratified(
-    targets: NDArray[np.float32], validation_fraction: float, seed: int, groups: NDArray[np.int64] | None = None
+    targets: NDArray[np.float32],
+    validation_fraction: float,
+    seed: int,
+    groups: NDArray[np.int64] | None = None,
+    trained: NDArray[np.int64] | None = None,
 ) -> Split:
     """Hold out a share of the examples in which each label is about as frequent as overall.
 
-    The number held out differs from the share by at most a tenth of it, or by one; only large groups can make it differ
-    by more. Within these bounds, as many labels as possible that two or more groups have end up on both sides. A label
-    of a single group is trained on. The same seed gives the same split.
+    The number held out differs from the share by at most a tenth of it, or by one; only large groups, or too few that
+    may be held out, can make it differ by more. Within these bounds, as many labels as possible that two or more groups
+    have end up on both sides. A label of a single group is trained on. The same seed gives the same split.
 
     Args:
       targets: float32 [N, L], above 0 if example n has label l.
@@ -38,6 +42,7 @@ def stratified(
       seed: of the random split.
       groups: int64 [N], the group of each example, 0 to G - 1; a group stays on one side. By default each example is a
         group of its own.
+      trained: int64 [T], groups that are not held out, fewer than all.
 
     Raises:
       ValueError: fewer than two groups.
@@ -48,9 +53,12 @@ def stratified(
         raise ValueError("a single group of images cannot be split into training and validation")
     has = np.zeros((len(sizes), targets.shape[1]), np.int64)
     np.add.at(has, groups, targets > 0)
+    free = np.ones(len(sizes), np.bool_)
+    free[[] if trained is None else trained] = False
     order = np.random.default_rng(seed).permutation(len(sizes))
     order = order[np.argsort(-sizes[order], kind="stable")]  # what is large is hard to place later
-    division = _Division(has, sizes, validation_fraction)
+    order = order[free[order]]
+    division = _Division(has, sizes, validation_fraction, free)
     division.deal(order)
     division.spread_rare_labels(order)
     held_out = division.side[groups] == _HELD_OUT
@@ -58,27 +66,32 @@ def stratified(
 
 
 class _Division:
-    """Groups of examples on their way to one of two sides.
+    """Groups of examples on their way to one of two sides; those that are not free to be held out are there already.
 
     Attributes:
       side: of each group, int64 [G].
     """
 
-    def __init__(self, has: NDArray[np.int64], sizes: NDArray[np.int64], fraction: float) -> None:
+    def __init__(
+        self, has: NDArray[np.int64], sizes: NDArray[np.int64], fraction: float, free: NDArray[np.bool_]
+    ) -> None:
         count = int(sizes.sum())
-        wanted = min(max(round(count * fraction), 1), count - 1)
+        wanted = min(max(round(count * fraction), 1), count - 1, int(sizes[free].sum()))
         spare = max(1, int(wanted * TOLERANCE))
-        self.side = np.full(len(sizes), _NEITHER)
+        self.side = np.where(free, _NEITHER, _TRAINING)
         self._has, self._sizes = has, sizes
-        self._held = np.zeros((2, has.shape[1]), np.int64)  # examples of each label on each side
-        self._filled = np.zeros(2, np.int64)
+        # Examples of each label on each side, and all examples there.
+        self._held = np.stack([has[~free].sum(axis=0), np.zeros(has.shape[1], np.int64)])
+        self._filled = np.array([sizes[~free].sum(), 0])
         self._wanted = np.array([count - wanted, wanted])
         self._most = np.array([min(count - wanted + spare, count - 1), min(wanted + spare, count - 1)])
         # A label of a single group is needed in training alone; and one that is never learnt is worse than one that is
         # never measured.
-        total, several = has.sum(axis=0), (has > 0).sum(axis=0) >= 2
+        total, of_free = has.sum(axis=0), has[free].sum(axis=0)
+        several = ((has > 0).sum(axis=0) >= 2) & (of_free > 0)
         self._loss = np.stack([2 * (total > 0), several])
-        of_held_out = np.where(several, np.clip(total * wanted / count, 1, np.maximum(total - 1, 1)), 0)
+        most = np.minimum(np.maximum(total - 1, 1), of_free)
+        of_held_out = np.where(several, np.clip(total * wanted / count, 1, most), 0)
         self._share = np.stack([total - of_held_out, of_held_out]).astype(np.float64)
 
     def deal(self, order: NDArray[np.int64]) -> None:
@@ -98,7 +111,7 @@ class _Division:
         for group in rest:
             self._place(group, np.zeros(2))
         if not self._filled.all():
-            self._switch([int(self._sizes.argmin())])
+            self._switch([min(order, key=lambda group: (self._sizes[group], group))])
 
     def spread_rare_labels(self, order: NDArray[np.int64]) -> None:
         """Move groups to the other side, alone or in exchange, as long as fewer labels are missing on a side then."""

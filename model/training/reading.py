@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -129,18 +129,23 @@ def read(found: Found, settings: Settings, workspace: Workspace) -> Data:
     tags = [found.tags[index] for index in decoded.readable]
     _check_enough(settings, tags)
     vocabulary = labels.vocabulary(tags)
-    if lost := tuple(sorted(set(labels.vocabulary(found.tags)) - set(vocabulary))):
-        dropped = labels.Finding("labels that only unreadable images have, dropped", lost)
-        _report([dropped])
-        findings = (*findings, dropped)
+    findings = _drop("only unreadable images", set(labels.vocabulary(found.tags)) - set(vocabulary), findings)
     examples = dataset.Examples(decoded.pixels, decoded.readable, labels.multi_hot(tags, vocabulary))
-    image_names = [os.path.basename(path) for path in found.files]
+    paths = [list(found.files)[index] for index in decoded.readable]
     of_pixels = duplicates.digests(examples)
     digests = pair(decoded.digests[decoded.readable], of_pixels)
     before = read_learnt(settings.weights) if isinstance(settings.weights, Bundle) else NOTHING
-    images = Images([image_names[index] for index in decoded.readable], of_pixels, before.has(digests))
-    divided, copies = divide(settings, found.assignment.take(decoded.readable), examples, images)
-    _report(copies)
+    images = Images(list(map(os.path.basename, paths)), of_pixels, before.has(digests))
+    divided, left_out, of_split = divide(settings, found.assignment.take(decoded.readable), examples, images)
+    _report(of_split)
+    findings = (*findings, *of_split)
+    if len(left_out):
+        listed = workspace.write_left_out(paths[image] for image in left_out)
+        show(f"the images left out are listed in {listed}")
+        used = labels.vocabulary(tags[image] for image in np.concatenate(divided))
+        findings = _drop("only images left out", set(vocabulary) - set(used), findings)
+        vocabulary = used
+        examples = examples._replace(targets=labels.multi_hot(tags, vocabulary))
     training, held_out = examples.take(divided.train), examples.take(divided.validation)
     unjudged = tuple(label for label in found.unjudged if label in vocabulary)
     if unjudged and not training.targets[:, [label not in unjudged for label in vocabulary]].any():
@@ -160,8 +165,17 @@ def read(found: Found, settings: Settings, workspace: Workspace) -> Data:
         learnt=before.with_images(digests[divided.train]),
         held_out_digests=digests[divided.validation],
         unjudged=unjudged,
-        findings=(*findings, *copies),
+        findings=findings,
     )
+
+
+def _drop(by: str, lost: Collection[str], findings: tuple[labels.Finding, ...]) -> tuple[labels.Finding, ...]:
+    """Report labels that are dropped, if there are any, and return all findings."""
+    if not lost:
+        return findings
+    dropped = labels.Finding(f"labels that {by} have, dropped", tuple(sorted(lost)))
+    _report([dropped])
+    return (*findings, dropped)
 
 
 def _report(findings: Iterable[labels.Finding]) -> None:

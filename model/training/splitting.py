@@ -69,6 +69,10 @@ class Images(NamedTuple):
     digests: Sequence[str]
     learnt: NDArray[np.bool_]
 
+    def named(self, chosen: NDArray[np.int64]) -> tuple[str, ...]:
+        """Return the names of some of the images, by their indices."""
+        return tuple(self.names[image] for image in chosen)
+
 
 def flags(settings: Settings) -> dict[str, str]:
     """Return how the user divides the images, by flag; of files only their names."""
@@ -92,7 +96,7 @@ def read_rows(settings: Settings, images: Sequence[str]) -> Rows:
     source = settings.labels._replace(options=settings.labels.options._replace(keep=keep)) if keep else settings.labels
     known = settings.weights.labels if isinstance(settings.weights, Bundle) else ()
     file = labels.read_labels(source, known, images)
-    rows, every, findings = file
+    rows, every, findings = file.rows, file.labels, file.findings
     unjudged: tuple[str, ...] = ()
     if settings.validation_labels:
         held_out = labels.read_labels(source._replace(paths=(settings.validation_labels,)), file.labels, images)
@@ -144,12 +148,24 @@ def assign(settings: Settings, matched: LabelledImages) -> tuple[Assignment, lis
     return Assignment(sides, belong), [finding for finding in findings if finding.names]
 
 
-def divide(
-    settings: Settings, assignment: Assignment, examples: Examples, images: Images
-) -> tuple[split.Split, list[Finding]]:
-    """Divide the examples, and find pictures that are on both sides all the same.
+class Division(NamedTuple):
+    """The examples, divided.
 
-    If a share is drawn, identical images stay together, and what the network has learnt before is not held out.
+    Attributes:
+      split: in two sides.
+      left_out: int64 [K], on neither side, as the network has learnt before what the user wants to hold out.
+      findings: what was found, and pictures that are on both sides all the same.
+    """
+
+    split: split.Split
+    left_out: NDArray[np.int64]
+    findings: tuple[Finding, ...]
+
+
+def divide(settings: Settings, assignment: Assignment, examples: Examples, images: Images) -> Division:
+    """Divide the examples; nothing is held out that the network has learnt before.
+
+    If a share is drawn, identical images stay together, and what was learnt before is trained on.
 
     Args:
       settings: of the training.
@@ -158,58 +174,82 @@ def divide(
       images: of the examples.
 
     Raises:
-      SplitError: a side is empty, or the network has learnt images that the user wants to hold out.
+      SplitError: a side is empty, or the network has learnt all images that could be held out.
     """
-    findings: list[Finding] = []
+    numbers = groups.number(images.digests, assignment.groups or [""] * len(images.names))
+    learnt = np.isin(numbers, numbers[images.learnt])
     if assignment.sides is None:
-        numbers = groups.number(images.digests, assignment.groups or [""] * len(images.names))
-        divided, findings = _train_on_learnt(_draw(settings, numbers, examples), numbers, images)
+        divided, findings = _draw(settings, numbers, examples, images, learnt)
     else:
         sides = np.array(assignment.sides)
-        divided = split.Split(np.flatnonzero(sides == "train"), np.flatnonzero(sides == "held out"))
-        if not all(map(len, divided)):
-            raise SplitError("one side of the split has no readable image", "correct the split or the images")
-        learnt = divided.validation[images.learnt[divided.validation]]
-        if len(learnt):
-            raise _learnt_error(learnt, "", divided.validation, images)
+        divided, findings = _follow(sides, images, learnt)
     if assignment.groups is not None:
         show(f"{len(examples.rows)} images in {groups.number(assignment.groups).max() + 1} groups")
-    return divided, [*findings, *_find_copies(examples, divided, images)]
+    left_out = np.setdiff1d(np.arange(len(numbers)), np.concatenate(divided))
+    copies = _find_copies(examples, divided, images)
+    return Division(divided, left_out, (*(one for one in findings if one.names), *copies))
 
 
-def _draw(settings: Settings, numbers: NDArray[np.int64], examples: Examples) -> split.Split:
-    if numbers.max() == 0:
-        raise SplitError("all images are in the same group, or identical", "no image can be held out; check the groups")
-    return split.stratified(examples.targets, settings.validation_fraction or 0, settings.seed, numbers)
-
-
-def _train_on_learnt(
-    divided: split.Split, numbers: NDArray[np.int64], images: Images
+def _draw(
+    settings: Settings, numbers: NDArray[np.int64], examples: Examples, images: Images, learnt: NDArray[np.bool_]
 ) -> tuple[split.Split, list[Finding]]:
-    """Move held-out images to the other side that the network has learnt before, and those of the same group.
+    """Draw the share to hold out; that of the same seed without such images, if it has none of those learnt before.
 
     Raises:
-      SplitError: none is left.
+      SplitError: there is nothing to hold out.
     """
-    held_out = divided.validation
-    is_learnt = np.isin(numbers[held_out], numbers[images.learnt])
-    if is_learnt.all():
-        others = "" if images.learnt[held_out].all() else ", or others of their group,"
-        raise _learnt_error(held_out, others, held_out, images)
-    moved = held_out[is_learnt]
-    names = tuple(images.names[image] for image in moved)
-    what = "held-out images that the bundle in --weights has learnt, or others of their group: trained on instead"
-    divided = split.Split(np.sort(np.append(divided.train, moved)), held_out[~is_learnt])
-    return divided, [Finding(what, names)] if names else []
+    if numbers.max() == 0:
+        raise SplitError("all images are in the same group, or identical", "no image can be held out; check the groups")
+    if learnt.all():
+        raise _learnt_error(np.arange(len(learnt)), "images", images)
+
+    def draw(trained: NDArray[np.int64]) -> split.Split:
+        fraction = settings.validation_fraction or 0
+        return split.stratified(examples.targets, fraction, settings.seed, numbers, trained)
+
+    # With the images, labels and seed of the bundle this holds out what the bundle has held out.
+    divided = draw(np.zeros(0, np.int64))
+    if not learnt[divided.validation].any():
+        return divided, []
+    divided = draw(np.unique(numbers[learnt]))
+    known = np.flatnonzero(learnt)
+    what = f"images that the bundle in --weights has learnt{_others(known, images)}, trained on"
+    findings = [Finding(what, images.named(known))]
+    if learnt[divided.train].all():
+        what = "images that the bundle in --weights has not learnt, all held out"
+        remedy = "a smaller --validation_fraction trains on some"
+        findings.append(Finding(f"{what} ({remedy})", images.named(divided.validation)))
+    return divided, findings
 
 
-def _learnt_error(learnt: NDArray[np.int64], others: str, held_out: NDArray[np.int64], images: Images) -> SplitError:
+def _follow(sides: NDArray[np.str_], images: Images, learnt: NDArray[np.bool_]) -> tuple[split.Split, list[Finding]]:
+    """Divide as the user has said, but leave out what was learnt before of the images to hold out.
+
+    Raises:
+      SplitError: a side is empty then.
+    """
+    train, held_out = np.flatnonzero(sides == "train"), np.flatnonzero(sides == "held out")
+    if not (len(train) and len(held_out)):
+        raise SplitError("one side of the split has no readable image", "correct the split or the images")
+    if learnt[held_out].all():
+        raise _learnt_error(held_out, "images to hold out", images)
+    known = held_out[learnt[held_out]]
+    what = f"held-out images that the bundle in --weights has learnt{_others(known, images)}, left out"
+    return split.Split(train, held_out[~learnt[held_out]]), [Finding(what, images.named(known))]
+
+
+def _learnt_error(known: NDArray[np.int64], what: str, images: Images) -> SplitError:
+    some = some_names(images.named(known))
     return SplitError(
-        f"{len(learnt):,} of {len(held_out):,} held-out images{others} were learnt by the bundle in --weights: "
-        f"{some_names(images.names[image] for image in learnt)}",
+        f"the bundle in --weights has learnt all {len(known):,} {what}{_others(known, images)}: {some}",
         "hold out others (--validation_labels, --split_column), or start from a bundle that was trained with the same "
         "images, --seed or split, and --final_epochs 0",
     )
+
+
+def _others(known: NDArray[np.int64], images: Images) -> str:
+    """Say that some images are known only by others of their group, if they are."""
+    return "" if images.learnt[known].all() else " or others of their group"
 
 
 def _refuse_common_groups(sides: Sequence[Side], belong: Sequence[str]) -> None:

@@ -6,13 +6,16 @@
                     checkpoint/         weights and optimizer after the last epoch, and the best weights
                     history.csv         one line per epoch; an epoch counts as done once it is there
                     tensorboard/        the same for TensorBoard
+                    left_out.csv        the images on neither side of the split, if there are any
 
-History and TensorBoard logs stay when the bundle has been written. Nothing stays of a training that failed before there
-was anything to resume.
+The last three stay when the bundle has been written. Nothing stays of a training that failed before there was anything
+to resume.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 import shutil
@@ -40,7 +43,9 @@ _LOCK = "lock"
 _IMAGES = "images"
 _CHECKPOINT = "checkpoint"
 _OF_UNFINISHED = (_IMAGES, _CHECKPOINT)
-_OF_FINISHED = ("history.csv", "tensorboard")
+_LEFT_OUT = "left_out.csv"
+_OF_EPOCHS = ("history.csv", "tensorboard")
+_OF_FINISHED = (*_OF_EPOCHS, _LEFT_OUT)
 # Of a SHA-256 in hexadecimal, as settings identify images and labels.
 _DIGEST_LENGTH = 64
 
@@ -133,6 +138,18 @@ class Workspace:
         file = self._best_weights(best)
         self._set_weights(model, self._load(file), file)
 
+    def write_left_out(self, paths: Iterable[str]) -> Path:
+        """Write the paths of images on neither side of the split as a list that `predict` reads; return its path.
+
+        Raises:
+          OSError: it cannot be written.
+        """
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([["path"], *([path] for path in paths)])
+        file = self.folder / _LEFT_OUT
+        storage.write(str(file), text.getvalue().encode("utf-8", "surrogateescape"))
+        return file
+
     def clear(self) -> None:
         """Remove what only unfinished training needs."""
         (self.folder / _SETTINGS).unlink(missing_ok=True)  # first: without it there is nothing to resume
@@ -140,7 +157,7 @@ class Workspace:
 
     def start_over(self) -> None:
         """Remove the epochs done so far; the decoded images stay."""
-        _remove(self.folder, (*_OF_FINISHED, _CHECKPOINT))
+        _remove(self.folder, (*_OF_EPOCHS, _CHECKPOINT))
 
     def discard(self) -> None:
         """Remove everything, if there is nothing to resume."""

@@ -102,6 +102,32 @@ def test_groups_of_any_sizes_are_split_in_two(sizes: list[int], fraction: float,
     assert not set(groups[drawn.train]) & set(groups[drawn.validation])
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("known", "bounds"), [(100, (90, 110)), (400, (90, 100)), (470, (27, 30)), (499, (1, 1))], ids=str
+)
+def test_the_share_held_out_is_drawn_from_what_is_not_known(seed: int, known: int, bounds: tuple[int, int]) -> None:
+    rng = np.random.default_rng(seed)
+    targets = with_rare_labels(500, 20, 9, seed)
+    trained = rng.choice(500, known, replace=False)
+    drawn = split.stratified(targets, 0.2, seed, trained=trained)
+    assert not set(trained) & set(drawn.validation)
+    assert sorted([*drawn.train, *drawn.validation]) == list(range(500))
+    assert bounds[0] <= len(drawn.validation) <= bounds[1]
+    if known == 100:
+        held_out, every = targets[drawn.validation].sum(axis=0), targets.sum(axis=0)
+        np.testing.assert_allclose(held_out[:3], every[:3] * 0.2, atol=12)
+
+
+def test_a_new_label_is_learnt_even_where_all_that_is_new_would_be_held_out() -> None:
+    targets = np.zeros((100, 3), np.float32)
+    targets[:, 0] = 1
+    targets[80:90, 1] = targets[85:, 2] = 1
+    drawn = split.stratified(targets, 0.2, seed=0, trained=np.arange(80))
+    assert (targets[drawn.train].sum(axis=0) > 0).all()
+    assert 18 <= len(drawn.validation) <= 20
+
+
 def test_labels_that_share_their_only_two_images_are_spread_together() -> None:
     targets = np.zeros((20, 3), np.float32)
     targets[:, 0] = 1

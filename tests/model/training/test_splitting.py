@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -189,14 +190,26 @@ def test_what_the_start_bundle_has_learnt_is_not_held_out(
     before = read(folder, labels, *half)
     start = that_has_learnt(bundle, before.learnt, tmp_path)
     assert sides(read(folder, labels, *half, start=start)) == sides(before), "the same split held out the same images"
+    assert "in --weights" not in capsys.readouterr().out
     # Their files are known at any size of the network.
-    for flags in (("--seed", "1"), ("--seed", "2", "--image_size", "48")):
+    for share, flags in (
+        (0.5, ("--seed", "1")),
+        (0.25, ("--seed", "1")),
+        (0.25, ("--seed", "2", "--image_size", "48")),
+        (0.8, ("--seed", "2")),
+    ):
         capsys.readouterr()
-        data = read(folder, labels, *half, *flags, start=start)
+        data = read(folder, labels, "--validation_fraction", str(share), *flags, start=start)
         training, held_out = map(set, sides(data))
-        assert held_out < set(sides(before)[1])
+        # 3 and 4 are the same picture.
+        assert held_out <= set(sides(before)[1])
+        assert min(share, 0.5) * COUNT - 1 <= len(held_out) <= min(share, 0.5) * COUNT + 1, "of all images"
         assert training | held_out == set(range(COUNT))
-        assert "held-out images that the bundle in --weights has learnt, or others" in capsys.readouterr().out
+        told = capsys.readouterr().out
+        assert "10 images that the bundle in --weights has learnt, trained on: " in told
+        no_new = "10 images that the bundle in --weights has not learnt, all held out (a smaller --validation_fraction"
+        assert (no_new in told) == (len(held_out) == 10)
+        assert ("50% of the images are held out, and not 80%" in told) == (share == 0.8)
         assert data.learnt.has(before.learnt.digests[:, None]).all(), "what it started from is learnt, too"
         assert data.learnt.is_complete
 
@@ -219,18 +232,59 @@ def test_copies_of_learnt_images_and_others_of_their_group_are_not_held_out(
         assert held_out & learnt == expected
 
 
-def test_held_out_images_that_were_learnt_are_refused_if_none_is_left_or_the_user_chose_them(
+def test_a_training_that_could_hold_out_only_learnt_images_is_refused(
     folder: Path, bundle: Bundle, tmp_path: Path
 ) -> None:
     labels = write(folder / "labels.csv", "image_name,tags,fold", range(COUNT), "x", "#")
     data = read(folder, labels, "--split_column", "fold=2")
     start = that_has_learnt(bundle, data.learnt.with_images(data.held_out_digests), tmp_path)
-    with pytest.raises(SplitError, match=r"4 of 4 held-out images were learnt by the bundle"):
+    with pytest.raises(SplitError, match=r"the bundle in --weights has learnt all 20 images: place0_0.png, place1_1"):
         read(folder, labels, start=start)
     start = that_has_learnt(bundle, data.learnt, tmp_path)
     assert sides(read(folder, labels, "--split_column", "fold=2", start=start)) == sides(data)
-    with pytest.raises(SplitError, match=r"4 of 4 held-out images were learnt.*place3_3.*--final_epochs 0"):
+    with pytest.raises(SplitError, match=r"has learnt all 4 images to hold out: place3_3\.png.*--final_epochs 0$"):
         read(folder, labels, "--split_column", "fold=3", start=start)
+
+
+@pytest.mark.parametrize(
+    ("flags", "left_out"),
+    [
+        # 3 and 4 are the same picture.
+        ((), [3, 4]),
+        (("--group_pattern", r"place(\d)_"), [3, 4, 8, 9, 13, 14, 18, 19]),
+    ],
+)
+def test_learnt_images_among_those_that_the_user_holds_out_are_left_out_and_listed(
+    folder: Path, bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: Any, left_out: list[int]
+) -> None:
+    first = write(folder / "first.csv", "image_name,tags,fold", range(4), "x", "#")
+    start = that_has_learnt(bundle, read(folder, first, "--split_column", "fold=0").learnt, tmp_path)
+    lines = [
+        f"place{image % 5}_{image},{'x mine' if image == 4 else 'x'},{'val' if image % 5 in (0, 3, 4) else 'train'}"
+        for image in range(COUNT)
+    ]
+    (folder / "labels.csv").write_text("\n".join(["image_name,tags,split", *lines]))
+    capsys.readouterr()
+
+    data = read(folder, str(folder / "labels.csv"), "--split_column", "split", *flags, start=start)
+
+    training, held_out = sides(data)
+    assert training == [image for image in range(COUNT) if image % 5 in (1, 2)]
+    assert held_out == [image for image in range(COUNT) if image % 5 in (0, 3, 4) and image not in left_out]
+    assert sorted([*training, *held_out, *left_out]) == list(range(COUNT))
+    found = (
+        f"held-out images that the bundle in --weights has learnt{' or others of their group' * bool(flags)}, left out"
+    )
+    [names] = [finding.names for finding in data.findings if finding.what == found]
+    assert names == tuple(f"place{image % 5}_{image}.png" for image in left_out)
+    told = capsys.readouterr().out
+    assert f"{len(left_out)} {found}: place3_3.png, place4_4.png" in told
+    listed = folder / "work" / "left_out.csv"
+    assert f"the images left out are listed in {listed}\n" in told
+    paths = [str(folder / "images" / f"place{image % 5}_{image}.png") for image in left_out]
+    assert listed.read_text() == "".join(f"{line}\n" for line in ["path", *paths])
+    assert "1 label that only images left out have, dropped: mine" in told
+    assert (data.labels, data.training.targets.shape[1], data.validation.targets.shape[1]) == (("x",), 1, 1)
 
 
 def test_a_start_that_does_not_say_what_it_has_learnt_is_a_caution(
