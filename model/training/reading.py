@@ -18,6 +18,7 @@ from model.training.settings import Settings
 from model.training.splitting import Assignment, Images, assign, divide, read_rows
 from model.training.workspace import Workspace
 from pipelines import labels
+from pipelines.commandline.parser import UsageError
 from pipelines.commandline.printing import show
 from pipelines.inference.bundle import Bundle
 
@@ -78,6 +79,7 @@ def find(settings: Settings) -> Found:
       LabelError: a label file cannot be used.
       SplitError: the images cannot be divided as the user has said.
       DatasetError: there are too few images or labels.
+      UsageError: the held-out images cannot be learnt at last, as the user has said.
     """
     images = list_images(settings.images)
     file = read_rows(settings, list(images))
@@ -94,8 +96,19 @@ def find(settings: Settings) -> Found:
         findings.append(labels.Finding("labels that --validation_labels does not have, not measured", unjudged))
     _report(findings)
     _check_enough(settings, tags)
+    _refuse_to_learn_unjudged(settings, unjudged)
     files = {matched.paths[image]: images[matched.paths[image]] for image in used}
     return Found(files, tags, assignment.take(used), unjudged, tuple(findings))
+
+
+def _refuse_to_learn_unjudged(settings: Settings, unjudged: Sequence[str]) -> None:
+    """Refuse to train on held-out images at last that nobody has judged by all labels: it would teach their absence."""
+    if unjudged and settings.final_epochs:
+        raise UsageError(
+            f"argument --final_epochs {settings.final_epochs}: the images of --validation_labels cannot be trained on, "
+            f"as nobody knows which of them have {labels.some_names(unjudged)}",
+            "add these labels to that file, or omit --final_epochs",
+        )
 
 
 def _check_enough(settings: Settings, tags: Sequence[frozenset[str]]) -> None:

@@ -26,7 +26,6 @@ from model.training.workspace import Workspace, open_workspace
 from pipelines.commandline.parser import UsageError
 from pipelines.commandline.printing import show
 from pipelines.inference.bundle import Bundle
-from pipelines.labels import some_names
 from pipelines.supervision.machine import available_cores, native_messages_muted
 
 
@@ -120,13 +119,7 @@ def _train(data: reading.Data, setup: _Setup) -> Bundle:
     if best.phase == HEAD and any(epoch.phase != HEAD for epoch in training.history):
         show(f"the network of epoch {best.epoch} is kept: fine-tuning did no better on the held-out images")
     outcome = _measure(training, best, settings)
-    if data.unjudged and settings.final_epochs:
-        unknown = some_names(data.unjudged)
-        show(
-            f"--final_epochs skipped: the file of --validation_labels does not say which held-out images have {unknown}"
-        )
-    else:
-        outcome = outcome._replace(final_epochs=_learn_all(training, outcome, settings))
+    outcome = outcome._replace(final_epochs=_learn_all(training, outcome, settings))
     model = _in_float32(training.model, settings)
     network.calibrate(model, outcome.calibrated.correction)
     learnt = _gather(settings, data, training, outcome)

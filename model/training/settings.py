@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from model.export.place import check_output, output_folder
 from model.quality.fbeta import add_beta
 from model.training import network
 from model.training.losses import Loss
-from model.training.split_flags import add_split, read_fraction
+from model.training.split_flags import MOST_FINAL_EPOCHS, add_split, read_final_epochs, read_fraction
 from pipelines.commandline.labels import add_labels, read_label_source
 from pipelines.commandline.parser import Parser, UsageError, add_switch, at_least, between
 from pipelines.commandline.rasters import add_rasters, check_percentiles, read_rendering
@@ -33,7 +32,6 @@ _ALPHA = 1.0
 _LEAST_ALPHA, _MOST_ALPHA = 0.05, 4.0
 _FILTER = "bilinear16"
 _FINETUNE_EPOCHS = 14
-_FINAL_EPOCHS = 5
 _SCRATCH_EPOCHS = 18
 _DEFAULT = "(default: %(default)s)"
 
@@ -180,11 +178,7 @@ def parse(argv: Sequence[str]) -> Settings:
     if flags.finetune_epochs is None:
         values["finetune_epochs"] = _SCRATCH_EPOCHS if flags.weights is None else _FINETUNE_EPOCHS
     values["validation_fraction"] = read_fraction(flags)
-    if flags.final_epochs is None:
-        # Nobody expects images to be learnt that they have chosen to hold out.
-        chosen = values["validation_fraction"] is None
-        wanted = 0 if chosen or flags.weights is None else math.ceil(values["finetune_epochs"] / 3)
-        values["final_epochs"] = min(_FINAL_EPOCHS, wanted)
+    values["final_epochs"] = read_final_epochs(flags, values["finetune_epochs"])
     settings = Settings(**values)
     if settings.head_epochs + settings.finetune_epochs == 0:
         raise UsageError("argument --finetune_epochs: with 0 epochs there is nothing to train", "use at least 1")
@@ -240,8 +234,8 @@ def _add_training(parser: Parser) -> None:
     epochs = f"epochs that train the whole network (default: {_FINETUNE_EPOCHS}, or {_SCRATCH_EPOCHS} from scratch)"
     final = (
         "epochs at the end that also train on the held-out images; use 0 to keep these for later measurements "
-        f"(default: a third of --finetune_epochs, at most {_FINAL_EPOCHS}; 0 from scratch, or where you choose the "
-        "held-out images; always 0 with --quantize int8)"
+        f"(default: a third of --finetune_epochs, at most {MOST_FINAL_EPOCHS}; 0 from scratch, or where you choose the "
+        "held-out images; refused with --quantize int8)"
     )
     seed = f"random seed for the split, the initial weights and shuffling {_DEFAULT}"
     how.add_argument("--head_epochs", type=at_least(0), default=5, metavar="N", help=head)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 
 from pipelines.commandline.parser import Parser, UsageError, between
 
 _FRACTION = 0.2
+MOST_FINAL_EPOCHS = 5
+"""By default."""
 
 
 def add_split(parser: Parser) -> None:
@@ -49,6 +52,29 @@ def read_fraction(flags: argparse.Namespace) -> float | None:
     if flags.split_column or flags.validation_labels:
         return None
     return float(flags.validation_fraction or _FRACTION)
+
+
+def read_final_epochs(flags: argparse.Namespace, finetune_epochs: int) -> int:
+    """Return the number of epochs at the end that train on the held-out images, too.
+
+    Args:
+      flags: of `train`.
+      finetune_epochs: that come before.
+
+    Raises:
+      UsageError: the user wants some, but these images are needed afterwards.
+    """
+    if flags.final_epochs and flags.quantize == "int8":
+        raise UsageError(
+            "argument --final_epochs: not allowed with --quantize int8, whose file is measured on the held-out images",
+            "omit it",
+        )
+    if flags.final_epochs is not None:
+        return int(flags.final_epochs)
+    # Nobody expects images to be learnt that they have chosen to hold out.
+    are_chosen = read_fraction(flags) is None
+    wanted = 0 if are_chosen or flags.weights is None else math.ceil(finetune_epochs / 3)
+    return min(MOST_FINAL_EPOCHS, wanted)
 
 
 def _split_column(text: str) -> str:

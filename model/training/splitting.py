@@ -26,7 +26,7 @@ class Rows(NamedTuple):
     Attributes:
       rows: with a side first, if the user has chosen who is held out, and a group last, if there is a column of groups.
       labels: of all files.
-      unjudged: those that the file of the images to hold out does not have: nobody knows which of these have them.
+      unjudged: those that nobody has judged the images to hold out by.
       findings: problems of the files.
     """
 
@@ -104,8 +104,18 @@ def read_rows(settings: Settings, images: Sequence[str]) -> Rows:
         marked = ((row, side) for side, part in (("train", file), ("validation", held_out)) for row in part.rows)
         rows = tuple(row._replace(kept=(side, *row.kept)) for row, side in marked)
         every, findings = tuple(sorted({*every, *held_out.labels})), (*findings, *held_out.findings)
-        unjudged = tuple(label for label in file.labels if label not in held_out.labels)
+        unjudged = _unjudged(file, held_out)
     return Rows(rows, every, unjudged, findings)
+
+
+def _unjudged(file: labels.LabelFile, held_out: labels.LabelFile) -> tuple[str, ...]:
+    """Return the labels that are in no column of a file of images to hold out.
+
+    Of a file that gives each image its tags, an image does not have the others. But if it has none of the labels, it is
+    about something else.
+    """
+    lacking = tuple(label for label in file.labels if label not in held_out.labels)
+    return lacking if held_out.is_closed or len(lacking) == len(file.labels) else ()
 
 
 def _refuse_common_images(rows: Sequence[labels.Row], held_out: Sequence[labels.Row]) -> None:

@@ -50,6 +50,7 @@ def read(document: Document) -> LabelFile:
             Finding("images without annotations, read as no labels", without),
             Finding("annotations of unknown images or categories, skipped", tuple(strange)),
         ),
+        is_closed=True,
     )
 
 

@@ -54,6 +54,7 @@ def read(table: Table, options: LabelOptions) -> LabelFile:
             *of_confidence,
             *findings,
         ),
+        is_closed=not columns.tags,
     )
 
 

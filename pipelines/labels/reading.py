@@ -54,7 +54,8 @@ def read_labels(source: LabelSource | Path | str, known: Sequence[str] = (), ima
         rows = [row._replace(tags=frozenset(chosen[tag] for tag in row.tags)) for row in rows]
     if alike := _describe_alike(set(chosen.values()), counts, known):
         findings.append(Finding("labels looking like another one, kept apart", alike))
-    return LabelFile(tuple(rows), tuple(sorted(set(chosen.values()))), tuple(findings))
+    is_closed = any(file.is_closed for file in files if file.rows)
+    return LabelFile(tuple(rows), tuple(sorted(set(chosen.values()))), tuple(findings), is_closed)
 
 
 def _describe_alike(labels: set[str], counts: Mapping[str, int], known: Sequence[str]) -> tuple[str, ...]:

@@ -65,8 +65,11 @@ class LabelFile(NamedTuple):
       rows: in the order of the files; an image may occur more than once.
       labels: all labels in alphabetical order, including those that no row has.
       findings: what was skipped, ignored or merged.
+      is_closed: whether it lists the labels by which the images were judged, as columns do: nobody knows which of them
+        have others. Where each image has a list of tags, it does not have the others.
     """
 
     rows: tuple[Row, ...]
     labels: tuple[str, ...]
     findings: tuple[Finding, ...]
+    is_closed: bool = False

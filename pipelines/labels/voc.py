@@ -31,4 +31,5 @@ def read(document: Document) -> LabelFile:
         tuple(Row(line[1], frozenset([found[1]] * (line[2] != "-1"))) for line in lines),
         (found[1],),
         (Finding("cells with 0 next to 1 and -1, read as present (difficult)", difficult),),
+        is_closed=True,
     )

@@ -20,7 +20,7 @@ from model.data import dataset
 from model.data.learnt import Learnt, read_learnt
 from model.data.listing import versions
 from model.export import bundle as export
-from model.quality import calibration, thresholds
+from model.quality import calibration, metrics, thresholds
 from model.quality.facts import Facts
 from model.quality.history import read_csv
 from model.synthetic import chips as synthetic
@@ -227,7 +227,8 @@ def test_who_interrupts_the_last_figures_has_a_bundle(
 def test_an_int8_file_is_measured_on_images_that_its_network_has_not_learnt(
     training_chips: Path, tmp_path: Path
 ) -> None:
-    wanted = settings.parse([*flags(training_chips, tmp_path / "bundle"), "--final_epochs", "2", "--quantize", "int8"])
+    wanted = settings.parse([*flags(training_chips, tmp_path / "bundle"), "--quantize", "int8"])
+    assert wanted.final_epochs == 5, "as without it, so that either can be resumed as the other"
     assert session._learn_all(None, None, wanted) == 0  # type: ignore[arg-type]
 
 
@@ -242,26 +243,54 @@ def test_held_out_images_are_learnt_at_last_unless_the_user_has_chosen_them(
         assert settings.parse([*given, *chosen, "--final_epochs", "2"]).final_epochs == 2
 
 
-def test_held_out_images_whose_labels_nobody_judged_are_not_learnt(
+def test_labels_that_nobody_judged_the_held_out_images_by_count_for_nothing(
     training_chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     header, *lines = (training_chips / "labels.csv").read_text().splitlines()
-    (tmp_path / "labels.csv").write_text("\n".join([header, *lines[10:]]))
-    judged = [f"{line.split(',')[0]},{int('clear' in line)}" for line in lines[:10]]
+    (tmp_path / "labels.csv").write_text("\n".join([header, *lines[20:]]))
+    names = [line.split(",")[0] for line in lines[:20]]
+    is_clear = np.array([["clear" in line] for line in lines[:20]])
+    judged = [f"{name},{int(has)}" for name, has in zip(names, is_clear[:, 0], strict=True)]
     (tmp_path / "held_out.csv").write_text("\n".join(["image_name,clear", *judged]))
     command = ["--images", str(training_chips / "jpg"), "--labels", str(tmp_path / "labels.csv"), *SMALL]
     command += ["--validation_labels", str(tmp_path / "held_out.csv"), "--output", str(tmp_path / "bundle")]
+    command += ["--finetune_epochs", "1"]
+
+    assert train.main([*command, "--final_epochs", "1"]) == 2
+    told = capsys.readouterr()
+    assert "argument --final_epochs 1: the images of --validation_labels cannot be trained on, as nobody" in told.err
+    assert told.err.rstrip().endswith("; add these labels to that file, or omit --final_epochs")
+    assert not list(tmp_path.glob("bundle*")), "before an image is decoded"
+
     with small_networks():
-        assert train.main([*command, "--finetune_epochs", "1", "--final_epochs", "1"]) == 0
+        assert train.main(command) == 0
     told = capsys.readouterr().out
-    assert "--final_epochs skipped: the file of --validation_labels does not say which held-out images have " in told
     assert told.count("(kept) marks an epoch whose weights would be exported") == 1
     assert told.index("(kept) marks ") < told.index(" (kept), "), "said before it is used"
     bundle = load_bundle(str(tmp_path / "bundle"))
-    assert bundle.training["final_epochs"] == 0
-    others = [label for label in bundle.labels if label != "clear"]
-    assert {bundle.metrics["labels"][label]["support"] for label in others} == {0}
-    assert len({bundle.thresholds[bundle.labels.index(label)] for label in others}) == 1
+    # Everything is as if the labels were not there.
+    chips = [str(training_chips / "jpg" / f"{name}.jpg") for name in names]
+    decoded = dataset.decode(versions(chips), SIZE, tmp_path / "cache")
+    probabilities = open_engine(bundle).predict(decoded.pixels)
+    clear = [bundle.labels.index("clear")]
+    correction = calibration.Correction(
+        bundle.metrics["temperature"], np.array([bundle.metrics["labels"][label]["bias"] for label in bundle.labels])
+    )
+    raw = correction.undo(probabilities)[:, clear]
+    [epoch] = bundle.training["history"]
+    log_loss = float(-np.log(np.where(is_clear, raw, 1 - raw)).mean())
+    assert epoch["validation_loss"] == pytest.approx(log_loss, abs=1e-3)
+    assert epoch["validation_map"] == pytest.approx(metrics.mean_average_precision(is_clear, raw), abs=1e-3)
+    fitted = calibration.fit(is_clear, raw).correction
+    assert correction.temperature == pytest.approx(fitted.temperature, rel=0.01)
+    assert correction.biases == pytest.approx(fitted.biases.repeat(len(bundle.labels)), abs=0.01)
+    tuned = thresholds.tune(is_clear, probabilities[:, clear])
+    expected = [tuned.each[0] if label == "clear" else tuned.flat for label in bundle.labels]
+    assert bundle.thresholds == pytest.approx(expected, abs=1e-6)
+    tags = probabilities[:, clear] >= np.float32(tuned.each)
+    assert bundle.metrics["f2_over_samples"] == pytest.approx(metrics.fbeta_over_samples(is_clear, tags), abs=1e-6)
+    assert bundle.metrics["uncalibrated"]["log_loss"] == pytest.approx(log_loss, abs=1e-3)
+    assert not read_learnt(bundle).has(np.stack([decoded.digests, decoded.digests], axis=1)).any()
 
 
 def test_an_unfinished_training_is_not_taken_over_by_another(
@@ -304,6 +333,7 @@ def test_rows_in_another_order_are_told_apart_from_other_images_and_labels(
         (["--weights", "none", "--finetune_epochs", "0"], "nothing to train"),
         (["--loss", "focal"], "argument --loss: invalid choice: 'focal' (choose from"),
         (["--beta", "0"], "argument --beta: 0 is not between 0.1 and 10"),
+        (["--quantize", "int8", "--final_epochs", "1"], "--final_epochs: not allowed with --quantize int8, whose file"),
         (["--quantize", "int4"], "argument --quantize: invalid choice: 'int4' (choose from"),
         (
             ["--output", "gs://bucket/bundle"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +103,40 @@ def test_labels_that_the_file_of_held_out_images_does_not_have_are_not_measured(
     assert (data.labels, data.unjudged, data.judged.tolist()) == (("x", "y", "z"), ("x", "z"), [False, True, False])
     assert "2 labels that --validation_labels does not have, not measured: x, z\n" in capsys.readouterr().out
     assert read(folder, labels).judged.all()
+    with pytest.raises(
+        UsageError, match=r"--final_epochs 2: the images of --validation_labels cannot be trained on, a"
+    ):
+        read(folder, labels, "--validation_labels", others, "--final_epochs", "2")
     others = write(folder / "others.csv", "image_name,tags", range(8, COUNT), "road")
     with pytest.raises(SplitError, match=r"others\.csv has none of the labels to train on: x, y, z; hold out images"):
         read(folder, labels, "--validation_labels", others)
+
+
+def test_a_file_that_lists_its_labels_judges_its_images_by_these_alone(folder: Path) -> None:
+    labels = write(folder / "labels.csv", "image_name,tags", range(8), "x y z")
+    coco = {
+        "images": [{"id": image, "file_name": f"place{image % 5}_{image}.png"} for image in range(8, COUNT)],
+        "categories": [{"id": number, "name": name} for number, name in enumerate("xy")],
+        "annotations": [{"image_id": image, "category_id": 0} for image in range(8, COUNT)],
+    }
+    (folder / "coco.json").write_text(json.dumps(coco))
+    (folder / "voc").mkdir()
+    for name, mark in (("x", "1"), ("y", "-1")):
+        lines = [f"place{image % 5}_{image} {mark}\n" for image in range(8, COUNT)]
+        (folder / "voc" / f"{name}_val.txt").write_text("".join(lines))
+    for others in ("coco.json", "voc"):
+        data = read(folder, labels, "--validation_labels", str(folder / others))
+        assert (data.labels, data.unjudged) == (("x", "y", "z"), ("z",))
+
+
+@pytest.mark.parametrize("columns", ["image_name,tags", "image_name,x,y,z"])
+def test_a_file_of_tags_judges_its_images_by_all_labels(folder: Path, columns: str) -> None:
+    of_all = ("x y z",) if columns == "image_name,tags" else ("1", "1", "1")
+    labels = write(folder / "labels.csv", columns, range(8), *of_all)
+    others = write(folder / "others.csv", "image_name,tags", range(8, COUNT), "y")
+    data = read(folder, labels, "--validation_labels", others, "--final_epochs", "2")
+    assert (data.labels, data.unjudged, data.judged.tolist()) == (("x", "y", "z"), (), [True] * 3)
+    assert data.validation.targets.sum(axis=0).tolist() == [0, COUNT - 8, 0]
 
 
 def test_a_label_whose_images_cannot_be_read_is_reported(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

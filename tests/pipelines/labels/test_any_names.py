@@ -53,10 +53,11 @@ def test_any_names_survive_one_column_a_label(data: st.DataObject) -> None:
         for name, of_image in zip(names, given_tags, strict=True)
     ]
     read, found = write_read_and_match(["image_name", *known], rows, names)
-    assert read == (
+    assert read == labels.LabelFile(
         tuple(Row(*row, exhaustive=True) for row in zip(names, given_tags, strict=True)),
         tuple(sorted(known)),
         (),
+        is_closed=True,
     )
     assert found[:3] == (tuple(f"/chips/{name}.jpg" for name in names), tuple(given_tags), ())
 
