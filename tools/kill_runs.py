@@ -286,13 +286,17 @@ def _into(output: Path, command: Sequence[str]) -> list[str]:
 
 def _run_to_the_end(command: Sequence[str], output: Path) -> float:
     """Run a command, and return for how many seconds it was at work on its output."""
-    run = subprocess.Popen(_into(output, command), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    _wait_until_at_work(run, output)
-    began = time.monotonic()
-    _, told = run.communicate()
-    if run.returncode:
-        raise BrokenGuaranteeError(f"the command ended with exit code {run.returncode}: {told}")
-    return time.monotonic() - began
+    # To a file: nobody would read a pipe until the lock is there, and a run that fills it would never take the lock.
+    with tempfile.TemporaryFile("w+", errors="replace") as said:
+        run = subprocess.Popen(_into(output, command), stdout=subprocess.DEVNULL, stderr=said)
+        _wait_until_at_work(run, output)
+        began = time.monotonic()
+        run.wait()
+        seconds = time.monotonic() - began
+        if run.returncode:
+            said.seek(0)
+            raise BrokenGuaranteeError(f"the command ended with exit code {run.returncode}: {said.read()}")
+    return seconds
 
 
 def _wait_until_at_work(run: subprocess.Popen[Any], output: Path) -> None:
