@@ -15,6 +15,7 @@ from model.export import bundle as export
 from model.foreign.opening import open_original
 from model.foreign.original import Wanted
 from model.foreign.scaling import scale
+from model.quality import thresholds
 from pipelines import predict
 from pipelines.inference.bundle import Bundle, BundleError, load_bundle
 from pipelines.inference.engines import check_engine
@@ -122,7 +123,8 @@ def test_an_imported_model_is_measured_as_evaluate_measures_its_predictions(
     foreign: Path, chips: NDArray[np.uint8], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "chips").mkdir()
-    has = np.load(foreign / "expected.npy") > 0.5
+    probabilities = np.load(foreign / "expected.npy")
+    has = probabilities > 0.5
     rows = ["image_name,clear,water,road"]
     for number, (chip, (clear, *_, water)) in enumerate(zip(chips, has, strict=True)):
         (tmp_path / "chips" / f"{number}.png").write_bytes(image_files.png(chip, "RGB"))
@@ -137,7 +139,10 @@ def test_an_imported_model_is_measured_as_evaluate_measures_its_predictions(
     assert "--scaling is probably" not in told.err
     assert "3 labels of the model that the label file does not have, not measured: cloudy, haze, primary" in told.out
     assert "1 label that the model does not know, counted as missed: road" in told.out
-    assert len(set(bundle.thresholds[1:4])) == 1, "of labels that nobody judged"
+    judged = [0, 4]
+    tuned = thresholds.tune(has[:, judged], probabilities[:, judged])
+    chosen = [tuned.each[0], *[tuned.flat] * 3, tuned.each[1]]
+    assert bundle.thresholds == pytest.approx(chosen), "as if the labels that nobody judged were not there"
     out = str(tmp_path / "out")
     assert predict.main(["--input", str(tmp_path / "chips"), "--model", bundle.path, "--output", out]) == 0
     evaluated = tmp_path / "scores.json"
@@ -184,12 +189,12 @@ def test_thresholds_name_and_softmax_are_in_bundle_and_card(
 
     layers = [keras.layers.Flatten(), keras.layers.Dense(len(models.LABELS), activation="softmax")]
     keras.Sequential([keras.Input((32, 32, 3)), *layers]).save(tmp_path / "one_of.keras")
-    thresholds = tmp_path / "thresholds.json"
-    thresholds.write_text('{"clear": 0.1, "cloudy": 0.2, "haze": 0.3, "primary": 0.4, "water": 0.5}')
+    chosen = tmp_path / "thresholds.json"
+    chosen.write_text('{"clear": 0.1, "cloudy": 0.2, "haze": 0.3, "primary": 0.4, "water": 0.5}')
 
     bundle = imported(
         *(tmp_path / "one_of.keras", tmp_path / "bundle", "--scaling", "symmetric"),
-        *("--thresholds", str(thresholds), "--name", "One of *five*"),
+        *("--thresholds", str(chosen), "--name", "One of *five*"),
     )
 
     assert bundle.thresholds == (0.1, 0.2, 0.3, 0.4, 0.5)
