@@ -63,7 +63,8 @@ def read_sides(column: SplitColumn, cells: Sequence[str]) -> list[Side]:
     for needed, what in (("train", "train on"), ("held out", "hold out")):
         if needed not in sides:
             raise SplitError(
-                f"column {column.name}: no image to {what} among {_listed(values)}", _remedy(column, values)
+                f"column {column.name} leaves no image to {what}: its values are {_listed(values)}",
+                _remedy(column, values),
             )
     return sides
 
@@ -99,4 +100,4 @@ def _listed(values: Sequence[str] | set[str]) -> str:
 
 def _remedy(column: SplitColumn, values: Sequence[str] | set[str]) -> str:
     example = max(set(values) - {""}, default="VALUE")
-    return f"say which of them to hold out, such as --split_column {column.name}={example}"
+    return f"say which value to hold out, such as --split_column {column.name}={example}"

@@ -93,7 +93,7 @@ def find(settings: Settings) -> Found:
         findings.append(labels.Finding("labels without images, dropped", tuple(sorted(unused))))
     unjudged = tuple(label for label in file.unjudged if label not in unused)
     if unjudged:
-        findings.append(labels.Finding("labels that --validation_labels does not have, not measured", unjudged))
+        findings.append(labels.Finding("labels missing from --validation_labels, not measured", unjudged))
     _report(findings)
     _check_enough(settings, tags)
     _refuse_to_learn_unjudged(settings, unjudged)
@@ -105,9 +105,9 @@ def _refuse_to_learn_unjudged(settings: Settings, unjudged: Sequence[str]) -> No
     """Refuse to train on held-out images at last that nobody has judged by all labels: it would teach their absence."""
     if unjudged and settings.final_epochs:
         raise UsageError(
-            f"argument --final_epochs {settings.final_epochs}: the images of --validation_labels cannot be trained on, "
-            f"as nobody knows which of them have {labels.some_names(unjudged)}",
-            "add these labels to that file, or omit --final_epochs",
+            f"argument --final_epochs {settings.final_epochs}: the held-out images cannot be trained on, because "
+            f"--validation_labels does not say which of them have {labels.some_names(unjudged)}",
+            "add what is missing to that file, or omit --final_epochs",
         )
 
 
@@ -142,7 +142,7 @@ def read(found: Found, settings: Settings, workspace: Workspace) -> Data:
     tags = [found.tags[index] for index in decoded.readable]
     _check_enough(settings, tags)
     vocabulary = labels.vocabulary(tags)
-    findings = _drop("only unreadable images", set(labels.vocabulary(found.tags)) - set(vocabulary), findings)
+    findings = _drop("unreadable images", set(labels.vocabulary(found.tags)) - set(vocabulary), findings)
     examples = dataset.Examples(decoded.pixels, decoded.readable, labels.multi_hot(tags, vocabulary))
     paths = [list(found.files)[index] for index in decoded.readable]
     of_pixels = duplicates.digests(examples)
@@ -156,7 +156,7 @@ def read(found: Found, settings: Settings, workspace: Workspace) -> Data:
         listed = workspace.write_left_out(paths[image] for image in left_out)
         show(f"the images left out are listed in {listed}")
         used = labels.vocabulary(tags[image] for image in np.concatenate(divided))
-        findings = _drop("only images left out", set(vocabulary) - set(used), findings)
+        findings = _drop("images left out", set(vocabulary) - set(used), findings)
         vocabulary = used
         examples = examples._replace(targets=labels.multi_hot(tags, vocabulary))
     training, held_out = examples.take(divided.train), examples.take(divided.validation)
@@ -164,7 +164,7 @@ def read(found: Found, settings: Settings, workspace: Workspace) -> Data:
     if unjudged and not training.targets[:, [label not in unjudged for label in vocabulary]].any():
         raise SplitError(
             f"{settings.validation_labels} has none of the labels to train on: {labels.some_names(unjudged)}",
-            "hold out images that were judged by them",
+            "hold out images that were labelled with them",
         )
     show(f"{len(divided.train)} images to train on, {len(divided.validation)} held out, {len(vocabulary)} labels")
     told = cautions.of_split(vocabulary, training.targets, held_out.targets, settings.validation_fraction)
@@ -186,7 +186,7 @@ def _drop(by: str, lost: Collection[str], findings: tuple[labels.Finding, ...]) 
     """Report labels that are dropped, if there are any, and return all findings."""
     if not lost:
         return findings
-    dropped = labels.Finding(f"labels that {by} have, dropped", tuple(sorted(lost)))
+    dropped = labels.Finding(f"labels found only on {by}, dropped", tuple(sorted(lost)))
     _report([dropped])
     return (*findings, dropped)
 

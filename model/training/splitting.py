@@ -147,12 +147,12 @@ def assign(settings: Settings, matched: LabelledImages) -> tuple[Assignment, lis
         belong = tuple(groups.from_pattern(below, re.compile(settings.group_pattern)))
         if not any(belong):
             raise SplitError(
-                f"--group_pattern {settings.group_pattern} matches no image, such as {some_names(below)}",
-                "it is searched in paths below --images; see https://docs.python.org/3/library/re.html",
+                f"--group_pattern {settings.group_pattern} is in none of the paths below --images: {some_names(below)}",
+                "correct the pattern; see https://docs.python.org/3/library/re.html for its syntax",
             )
     if belong is not None:
         alone = tuple(name for name, group in zip(names, belong, strict=True) if not group)
-        findings.append(Finding("images without a group, each a group of its own", alone))
+        findings.append(Finding("images without a group, each treated as a group of its own", alone))
     if sides is not None and belong is not None:
         _refuse_common_groups(sides, belong)
     return Assignment(sides, belong), [finding for finding in findings if finding.names]
@@ -209,7 +209,7 @@ def _draw(
       SplitError: there is nothing to hold out.
     """
     if numbers.max() == 0:
-        raise SplitError("all images are in the same group, or identical", "no image can be held out; check the groups")
+        raise SplitError("all images are identical or in one group, so none can be held out", "check the groups")
     if learnt.all():
         raise _learnt_error(np.arange(len(learnt)), "images", images)
 
@@ -223,11 +223,11 @@ def _draw(
         return divided, []
     divided = draw(np.unique(numbers[learnt]))
     known = np.flatnonzero(learnt)
-    what = f"images that the bundle in --weights has learnt{_others(known, images)}, trained on"
+    what = f"images that the bundle in --weights has already learnt{_others(known, images)}, not held out"
     findings = [Finding(what, images.named(known))]
     if learnt[divided.train].all():
-        what = "images that the bundle in --weights has not learnt, all held out"
-        remedy = "a smaller --validation_fraction trains on some"
+        what = "images that the bundle in --weights has not learnt yet, all held out"
+        remedy = "a smaller --validation_fraction leaves some to train on"
         findings.append(Finding(f"{what} ({remedy})", images.named(divided.validation)))
     return divided, findings
 
@@ -240,26 +240,26 @@ def _follow(sides: NDArray[np.str_], images: Images, learnt: NDArray[np.bool_]) 
     """
     train, held_out = np.flatnonzero(sides == "train"), np.flatnonzero(sides == "held out")
     if not (len(train) and len(held_out)):
-        raise SplitError("one side of the split has no readable image", "correct the split or the images")
+        raise SplitError("one side of the split has no readable images", "correct the split, or replace the images")
     if learnt[held_out].all():
         raise _learnt_error(held_out, "images to hold out", images)
     known = held_out[learnt[held_out]]
-    what = f"held-out images that the bundle in --weights has learnt{_others(known, images)}, left out"
+    what = f"images to hold out that the bundle in --weights has already learnt{_others(known, images)}, left out"
     return split.Split(train, held_out[~learnt[held_out]]), [Finding(what, images.named(known))]
 
 
 def _learnt_error(known: NDArray[np.int64], what: str, images: Images) -> SplitError:
     some = some_names(images.named(known))
     return SplitError(
-        f"the bundle in --weights has learnt all {len(known):,} {what}{_others(known, images)}: {some}",
-        "hold out others (--validation_labels, --split_column), or start from a bundle that was trained with the same "
-        "images, --seed or split, and --final_epochs 0",
+        f"the bundle in --weights has already learnt all {len(known):,} {what}{_others(known, images)}: {some}",
+        "hold out other images (--validation_labels, --split_column), or start from a bundle that was trained with the "
+        "same images, the same --seed or split, and --final_epochs 0",
     )
 
 
 def _others(known: NDArray[np.int64], images: Images) -> str:
     """Say that some images are known only by others of their group, if they are."""
-    return "" if images.learnt[known].all() else " or others of their group"
+    return "" if images.learnt[known].all() else " (or others in their group)"
 
 
 def _refuse_common_groups(sides: Sequence[Side], belong: Sequence[str]) -> None:
@@ -267,7 +267,7 @@ def _refuse_common_groups(sides: Sequence[Side], belong: Sequence[str]) -> None:
     if common := sorted(on["train"] & on["held out"]):
         raise SplitError(
             f"groups on both sides of the split: {some_names(common)} ({len(common)} in total)",
-            "correct the split, or leave it out to have one drawn that keeps groups together",
+            "correct the split, or omit it: a split is then drawn that keeps groups together",
         )
 
 
@@ -280,7 +280,7 @@ def _find_copies(examples: Examples, divided: split.Split, images: Images) -> It
     rest = np.array([image for image in held_out if image not in copies], np.int64)
     similar = duplicates.nearest(examples.take(rest), examples.take(train)) if len(rest) else []
     near = {image: train[other] for image, other in zip(rest, similar, strict=True) if other is not None}
-    for what, found in (("identical to one", copies), ("nearly identical to one", near)):
+    for what, found in (("identical", copies), ("nearly identical", near)):
         if found:
             pairs = tuple(f"{names[image]} ({names[other]})" for image, other in found.items())
-            yield Finding(f"held-out images {what} that is trained on", pairs)
+            yield Finding(f"held-out images {what} to a training image", pairs)

@@ -258,8 +258,8 @@ def test_labels_that_nobody_judged_the_held_out_images_by_count_for_nothing(
 
     assert train.main([*command, "--final_epochs", "1"]) == 2
     told = capsys.readouterr()
-    assert "argument --final_epochs 1: the images of --validation_labels cannot be trained on, as nobody" in told.err
-    assert told.err.rstrip().endswith("; add these labels to that file, or omit --final_epochs")
+    assert "argument --final_epochs 1: the held-out images cannot be trained on, because --va" in told.err
+    assert told.err.rstrip().endswith("; add what is missing to that file, or omit --final_epochs")
     assert not list(tmp_path.glob("bundle*")), "before an image is decoded"
 
     with small_networks():

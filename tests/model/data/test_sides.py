@@ -50,13 +50,13 @@ def test_an_image_without_a_value_is_left_out() -> None:
         (
             "fold",
             "0 1 2",
-            "column fold has the values 0, 1, 2; say which of them to hold out, such as --split_column fold",
+            "column fold has the values 0, 1, 2; say which value to hold out, such as --split_column fold",
         ),
         ("fold", "0 1", "column fold has the values 0, 1; say"),
         *((name, "0 1", f"column {name} has the values 0, 1; say") for name in MISLEADING),
-        ("split", "train train", "column split: no image to hold out among train"),
-        ("split=x", "train val", "column split: no image to hold out among train, val"),
-        ("split", "val val", "column split: no image to train on among val"),
+        ("split", "train train", "column split leaves no image to hold out: its values are train"),
+        ("split=x", "train val", "column split leaves no image to hold out: its values are train, val"),
+        ("split", "val val", "column split leaves no image to train on: its values are val"),
     ],
 )
 def test_what_cannot_be_followed_is_refused_with_the_values(column: str, cells: str, told: str) -> None:

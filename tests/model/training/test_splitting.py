@@ -87,7 +87,7 @@ def test_a_file_says_which_images_to_hold_out(folder: Path, capsys: pytest.Captu
     assert sides(data) == (list(range(16)), [16, 17, 18, 19])
     assert data.labels == ("x", "y")
     printed = capsys.readouterr().out
-    assert "1 held-out image identical to one that is trained on: place3_3.png (place4_4.png)" in printed
+    assert "1 held-out image identical to a training image: place3_3.png (place4_4.png)" in printed
     assert "1 label that no training image has, impossible to learn: y" in printed
     again = write(folder / "others.csv", "image_name,tags", range(6), "x")
     with pytest.raises(SplitError, match=r"in both --labels and --validation_labels: place0_5, place4_4; remove them"):
@@ -101,11 +101,9 @@ def test_labels_that_the_file_of_held_out_images_does_not_have_are_not_measured(
     others = write(folder / "others.csv", "image_name,y,none", range(8, COUNT), "1", "0")
     data = read(folder, labels, "--validation_labels", others)
     assert (data.labels, data.unjudged, data.judged.tolist()) == (("x", "y", "z"), ("x", "z"), [False, True, False])
-    assert "2 labels that --validation_labels does not have, not measured: x, z\n" in capsys.readouterr().out
+    assert "2 labels missing from --validation_labels, not measured: x, z\n" in capsys.readouterr().out
     assert read(folder, labels).judged.all()
-    with pytest.raises(
-        UsageError, match=r"--final_epochs 2: the images of --validation_labels cannot be trained on, a"
-    ):
+    with pytest.raises(UsageError, match=r"--final_epochs 2: the held-out images cannot be trained on, because --va"):
         read(folder, labels, "--validation_labels", others, "--final_epochs", "2")
     others = write(folder / "others.csv", "image_name,tags", range(8, COUNT), "road")
     with pytest.raises(SplitError, match=r"others\.csv has none of the labels to train on: x, y, z; hold out images"):
@@ -146,7 +144,7 @@ def test_a_label_whose_images_cannot_be_read_is_reported(folder: Path, capsys: p
     (folder / "images" / f"place{(COUNT - 1) % 5}_{COUNT - 1}.png").write_bytes(b"junk")
     data = read(folder, labels)
     assert data.labels == ("x",)
-    assert "1 label that only unreadable images have, dropped: zebra" in capsys.readouterr().out
+    assert "1 label found only on unreadable images, dropped: zebra" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("flags", [("--group_column", "place"), ("--group_pattern", r"place(\d)")])
@@ -167,7 +165,7 @@ def test_images_without_a_group_are_groups_of_their_own_however_that_is_marked(
     (folder / "labels.csv").write_text("\n".join(["image_name,tags,place", *lines]))
     read(folder, str(folder / "labels.csv"), "--group_column", "place")
     told = capsys.readouterr().out
-    assert f"{COUNT} images without a group, each a group of its own" in told
+    assert f"{COUNT} images without a group, each treated as a group of its own" in told
     assert f"{COUNT} images in {COUNT} groups" in told
 
 
@@ -181,7 +179,7 @@ def test_groups_on_both_sides_of_the_users_split_are_refused(folder: Path) -> No
 
 def test_a_pattern_that_matches_nothing_is_refused(folder: Path) -> None:
     labels = write(folder / "labels.csv", "image_name,tags", range(COUNT), "x")
-    with pytest.raises(SplitError, match=r"matches no image, such as place0_0.png"):
+    with pytest.raises(SplitError, match=r"is in none of the paths below --images: place0_0.png"):
         read(folder, labels, "--group_pattern", "scene")
 
 
@@ -238,8 +236,10 @@ def test_what_the_start_bundle_has_learnt_is_not_held_out(
         assert min(share, 0.5) * COUNT - 1 <= len(held_out) <= min(share, 0.5) * COUNT + 1, "of all images"
         assert training | held_out == set(range(COUNT))
         told = capsys.readouterr().out
-        assert "10 images that the bundle in --weights has learnt, trained on: " in told
-        no_new = "10 images that the bundle in --weights has not learnt, all held out (a smaller --validation_fraction"
+        assert "10 images that the bundle in --weights has already learnt, not held out: " in told
+        no_new = (
+            "10 images that the bundle in --weights has not learnt yet, all held out (a smaller --validation_fraction"
+        )
         assert (no_new in told) == (len(held_out) == 10)
         assert ("50% of the images are held out, and not 80%" in told) == (share == 0.8)
         assert data.learnt.has(before.learnt.digests[:, None]).all(), "what it started from is learnt, too"
@@ -270,11 +270,15 @@ def test_a_training_that_could_hold_out_only_learnt_images_is_refused(
     labels = write(folder / "labels.csv", "image_name,tags,fold", range(COUNT), "x", "#")
     data = read(folder, labels, "--split_column", "fold=2")
     start = that_has_learnt(bundle, data.learnt.with_images(data.held_out_digests), tmp_path)
-    with pytest.raises(SplitError, match=r"the bundle in --weights has learnt all 20 images: place0_0.png, place1_1"):
+    with pytest.raises(
+        SplitError, match=r"bundle in --weights has already learnt all 20 images: place0_0.png, place1_1"
+    ):
         read(folder, labels, start=start)
     start = that_has_learnt(bundle, data.learnt, tmp_path)
     assert sides(read(folder, labels, "--split_column", "fold=2", start=start)) == sides(data)
-    with pytest.raises(SplitError, match=r"has learnt all 4 images to hold out: place3_3\.png.*--final_epochs 0$"):
+    with pytest.raises(
+        SplitError, match=r"has already learnt all 4 images to hold out: place3_3\.png.*--final_epochs 0$"
+    ):
         read(folder, labels, "--split_column", "fold=3", start=start)
 
 
@@ -304,9 +308,8 @@ def test_learnt_images_among_those_that_the_user_holds_out_are_left_out_and_list
     assert training == [image for image in range(COUNT) if image % 5 in (1, 2)]
     assert held_out == [image for image in range(COUNT) if image % 5 in (0, 3, 4) and image not in left_out]
     assert sorted([*training, *held_out, *left_out]) == list(range(COUNT))
-    found = (
-        f"held-out images that the bundle in --weights has learnt{' or others of their group' * bool(flags)}, left out"
-    )
+    others = " (or others in their group)" if flags else ""
+    found = f"images to hold out that the bundle in --weights has already learnt{others}, left out"
     [names] = [finding.names for finding in data.findings if finding.what == found]
     assert names == tuple(f"place{image % 5}_{image}.png" for image in left_out)
     told = capsys.readouterr().out
@@ -315,7 +318,7 @@ def test_learnt_images_among_those_that_the_user_holds_out_are_left_out_and_list
     assert f"the images left out are listed in {listed}\n" in told
     paths = [str(folder / "images" / f"place{image % 5}_{image}.png") for image in left_out]
     assert listed.read_text() == "".join(f"{line}\n" for line in ["path", *paths])
-    assert "1 label that only images left out have, dropped: mine" in told
+    assert "1 label found only on images left out, dropped: mine" in told
     assert (data.labels, data.training.targets.shape[1], data.validation.targets.shape[1]) == (("x",), 1, 1)
 
 
