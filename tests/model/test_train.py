@@ -264,9 +264,9 @@ def test_labels_that_nobody_judged_the_held_out_images_by_count_for_nothing(
 
     with small_networks():
         assert train.main(command) == 0
-    told = capsys.readouterr().out
-    assert told.count("(kept) marks an epoch whose weights would be exported") == 1
-    assert told.index("(kept) marks ") < told.index(" (kept), "), "said before it is used"
+    printed = capsys.readouterr().out
+    assert printed.count("(kept) marks an epoch whose weights would be exported") == 1
+    assert printed.index("(kept) marks ") < printed.index(" (kept), "), "said before it is used"
     bundle = load_bundle(str(tmp_path / "bundle"))
     # Everything is as if the labels were not there.
     chips = [str(training_chips / "jpg" / f"{name}.jpg") for name in names]
