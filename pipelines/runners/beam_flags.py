@@ -22,6 +22,7 @@ from pipelines.commandline.nearest import ask, find_nearest
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import UsageError
 from pipelines.credentials import KEYS, WITHHELD, flags_without_secrets
+from pipelines.runners.beam_options import KeptViews
 from pipelines.runners.dataflow import ONE_PROCESS, check_dataflow_options, is_dataflow, shape_workers
 from pipelines.runners.useless_flags import refuse_useless_flags
 
@@ -60,7 +61,7 @@ def check_beam_flags(
         known = [name for action in parser._actions for name in action.option_strings]
         near = find_nearest(flag, [*(f"--{name}" for name in own), *known])
         raise UsageError(f"unknown argument {flag}", ask(near))
-    beam_options = pipeline_options.PipelineOptions(list(flags))
+    beam_options = KeptViews(list(flags))
     if encrypted := beam_options.view_as(pipeline_options.SetupOptions).gbek:
         try:
             Secret.parse_secret_option(encrypted)
