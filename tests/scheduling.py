@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
 GROUPS = {
     "tests/deployment/test_dockerfile.py": "image",
@@ -63,3 +64,11 @@ class Grouped(LoadScopeScheduling):  # type: ignore[misc]
         module = nodeid.partition("::")[0]
         words = re.split(r"[\[\]-]", nodeid)
         return GROUPS.get(module) or next((group for word, group in PARAMETERS.items() if word in words), nodeid)
+
+    def mark_test_complete(self, node: WorkerController, item_index: int, duration: float = 0) -> None:
+        """Forget what is complete: all that a process was ever given would be counted after each test."""
+        super().mark_test_complete(node, item_index, duration)
+        given = self.assigned_work[node]
+        scope = self._split_scope(self.registered_collections[node][item_index])
+        if all(given[scope].values()):
+            del given[scope]
