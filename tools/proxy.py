@@ -25,12 +25,14 @@ class Disturbance(NamedTuple):
       seconds: delay before anything else.
       trickle: seconds per kilobyte of the response.
       ignored: headers and query parameters that the server does not see, in lower case.
+      added: to the query that the server sees, e.g. `max-keys=10`.
     """
 
     status: int | None = None
     seconds: float = 0.0
     trickle: float = 0.0
     ignored: Collection[str] = ()
+    added: str = ""
 
 
 _PART = b"Content-Type: application/http\n"
@@ -120,6 +122,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self._upstream is None:
             self._upstream = http.client.HTTPConnection(proxy.server, timeout=60)
         path = _without(self.path, disturbance.ignored)
+        if disturbance.added:
+            path += ("&" if "?" in path else "?") + disturbance.added
         if path.startswith("/batch/"):
             # fake-gcs-server passes over parts without a name, and Google's library names none.
             body = body.replace(_PART, _PART + b"Content-ID: <part>\n")

@@ -63,13 +63,16 @@ def test_folders_are_prefixes(bucket: Bucket) -> None:
 
 
 def test_a_listing_of_many_pages_is_whole(bucket: Bucket) -> None:
-    wanted = [f"{bucket.path}/{number:04}" for number in range(1010)]
-    with ThreadPoolExecutor(8) as executor:
-        list(executor.map(lambda path: storage.write(path, b""), wanted))
-    bucket.proxy.disturb, requests = counting(first(None, 503))
+    wanted = [f"{bucket.path}/{number}" for number in range(8)]
+    for path in wanted:
+        storage.write(path, b"")
+    # Servers may put fewer names on a page than they are asked for: a thousand.
+    page = Disturbance(ignored=("max-keys", "maxresults"), added="max-keys=3&maxResults=3")
+    answers = chain([page, Disturbance(503)], repeat(page))
+    bucket.proxy.disturb, requests = counting(lambda method, path: next(answers))
 
     assert [entry.path for entry in storage.walk(f"{bucket.path}/")] == wanted
-    assert len(requests) == 3, f"two pages, one of which is refused once: {requests}"
+    assert len(requests) == 4, f"three pages, one of which is refused once: {requests}"
 
 
 def test_a_new_object_is_there_when_it_is_closed_and_not_before(bucket: Bucket) -> None:
