@@ -10,7 +10,8 @@ Keys = Mapping[int, int | float | str]
 """Numbers of GeoKeys to their values."""
 
 PROJECTION, METHOD = 3074, 3075
-CITATIONS = (3073, 1026)
+PROJECTED_CITATION = 3073
+CITATIONS = (PROJECTED_CITATION, 1026)
 
 _USER_DEFINED = 32767
 

@@ -126,6 +126,11 @@ def test_several_tie_points_must_agree_with_the_scale() -> None:
         ({"keys": {}}, "it names no coordinate reference system"),
         ({"keys": {1024: 3}}, "its coordinates are of model type 3, neither projected nor geographic"),
         ({"keys": {1024: 1, 3072: 32767, 2048: 4326}}, "its projection is of a kind that is not understood: None"),
+        (
+            {"keys": {1024: 32767, 2048: 4326, 3073: "PROJCS of ours"}},
+            "its projection is of a kind that is not understood: None",
+        ),
+        ({"keys": {2048: 4326, 3076: 9001}}, "its projection is of a kind that is not understood: None"),
         ({"keys": {**ALBERS, 3075: 3}}, "its projection is of a kind that is not understood: 3"),
         ({"keys": {**ALBERS, 3074: 10101}}, "its projection has a code that is not understood: 10101"),
         ({"keys": {**ALBERS, 3076: 9060}}, "its coordinates are in a unit that is not understood: 9060"),
@@ -183,6 +188,16 @@ def test_wkt_that_esri_writes_into_a_citation_is_used(key: int) -> None:
     georeference = read(keys={1024: 1, 3072: 32767, key: "ESRI PE String = " + UTM_WKT})
     assert georeference.crs == UTM_WKT
     assert bounds(georeference) == pytest.approx(bounds(read()), abs=1e-9)
+
+
+@pytest.mark.parametrize("crs", ["ESRI:54009", "+proj=eck2 +datum=WGS84 +type=crs"])
+@pytest.mark.parametrize("corner", [(2_000_000, 5_000_000), (0, 50)], ids=str)
+def test_a_projection_that_has_no_keys_is_that_of_its_wkt(crs: str, corner: tuple[float, float]) -> None:
+    """GDAL calls the model the user's own, and adds the keys of the geographic system: metres are no degrees."""
+    transform = (10, 0, corner[0], 0, -10, corner[1])
+    georeference = read_georeference(*geotiffs.written(crs, transform))
+    footprint = locate(georeference, 0, 0, 4, 4)
+    assert geotiffs.off_the_window(footprint, transform, geotiffs.judge(crs), (0, 0, 4, 4)) < 0.2
 
 
 def test_wkt_on_a_datum_of_many_transformations_has_that_of_its_code() -> None:
