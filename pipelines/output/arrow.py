@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.output.footers import FOOTER, make_footer, probability_columns
+from pipelines.output.geography import as_geoparquet
 from pipelines.output.run import Run
 from pipelines.output.schema import EMBEDDING, Column
 
@@ -17,7 +18,7 @@ from pipelines.output.schema import EMBEDDING, Column
 def make_schema(columns: Sequence[Column], run: Run) -> pa.Schema:
     """Return a table's Arrow schema; its metadata identify the model of a file even without rows."""
     fields = [(name, _type_in(column, run)) for column in columns for name in _names(column, run)]
-    return pa.schema(fields, metadata={FOOTER: json.dumps(make_footer(run))})
+    return as_geoparquet(pa.schema(fields, metadata={FOOTER: json.dumps(make_footer(run))}))
 
 
 def make_table(columns: Sequence[Column], rows: Sequence[Any], run: Run) -> pa.Table:

@@ -61,6 +61,16 @@ class Extent:
         return {_KEY: json.dumps(described).encode()}
 
 
+def as_geoparquet(schema: pa.Schema) -> pa.Schema:
+    """Let a schema say which of its columns is a geometry, if one is, before it is known where the rows lie.
+
+    A file says it in its footer. But who opens a folder as a whole, as GeoPandas does, sees Arrow's schema alone.
+    """
+    if GEOMETRY not in schema.names:
+        return schema
+    return schema.with_metadata({**(schema.metadata or {}), **Extent().metadata()})
+
+
 def with_extent(table: pa.Table) -> pa.Table:
     """Let the metadata of a table say where its rows lie, if they lie anywhere."""
     if GEOMETRY not in table.column_names:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from pipelines import storage
 from pipelines.output.footers import FOOTER, Footer, read_footer
-from pipelines.output.geography import GEOMETRY, Extent
+from pipelines.output.geography import GEOMETRY, Extent, as_geoparquet
 from pipelines.output.tables import FORMAT, ROWS_PER_GROUP, ROWS_PER_REGION, open_table, read_each
 
 MOST_BYTES = 128 << 20
@@ -120,7 +120,7 @@ def rewrite(path: str, file: str, leaving: Sequence[str], newer: Sequence[pa.Tab
 def _schema_of(parquet: pq.ParquetFile) -> pa.Schema:
     """Return the schema of files that take over rows of a file: with its footer, and nothing else that it says."""
     schema = parquet.schema_arrow
-    return pa.schema(list(schema), {FOOTER: schema.metadata[FOOTER.encode()]})
+    return as_geoparquet(pa.schema(list(schema), {FOOTER: schema.metadata[FOOTER.encode()]}))
 
 
 def _write(path: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:

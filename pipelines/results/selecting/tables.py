@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from pipelines.output.geography import BOUNDS, GEOMETRY, Extent
+from pipelines.output.geography import BOUNDS, GEOMETRY, Extent, as_geoparquet
 from pipelines.output.tables import FORMAT, ROWS_PER_GROUP
 from pipelines.results.selecting.selection import Selection
 
@@ -42,7 +42,7 @@ def write_parquet(selection: Selection, file: IO[bytes]) -> int:
     schema = selection.columns
     extent, rows = Extent(), 0
     own = {key: value for key, value in (schema.metadata or {}).items() if key not in extent.metadata()}
-    with pq.ParquetWriter(file, schema.with_metadata(own), **FORMAT) as writer:
+    with pq.ParquetWriter(file, as_geoparquet(schema.with_metadata(own)), **FORMAT) as writer:
         for table in _groups(selection.read(schema.names)):
             extent.add(table)
             writer.write_table(table.replace_schema_metadata(own))

@@ -231,6 +231,20 @@ def test_the_extent_of_a_file_is_right_after_rows_in_it_were_replaced(
     assert after[1:3] == pytest.approx(before[1:3], abs=1e-3)
 
 
+def test_the_folder_of_predictions_is_geoparquet_as_a_whole(run: Predict, scenes: Path, tmp_path: Path) -> None:
+    """GeoPandas looks for it in Arrow's schema of the folder; the footer of a file counts if that file is opened."""
+    folder = tmp_path / "out" / PREDICTIONS
+    for moment in ("written", "joined", "rewritten"):
+        if moment == "joined":
+            write_scene(scenes / "c.tif", samples(64, 64), tile=64)
+        if moment == "rewritten":
+            write_scene(scenes / "a.tif", samples(128, 192, seed=1), tile=64)
+        assert run(input=scenes, **TILED) == 0
+        described = json.loads(pq.ParquetDataset(folder).schema.metadata[b"geo"])
+        assert (described["version"], described["primary_column"]) == ("1.1.0", "geometry"), moment
+        assert all("bbox" in geography(file)["columns"]["geometry"] for file in folder.iterdir()), moment
+
+
 def test_a_scene_without_a_place_has_no_geometry(run: Predict, tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "scene.tif", samples(128, 64), tile=64, transform=None)
     assert run(input=scene, **TILED) == 0

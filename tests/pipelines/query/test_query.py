@@ -106,6 +106,7 @@ def test_windows_are_written_with_their_place(ask: Ask, run: Run, tmp_path: Path
 
     described = json.loads(pq.read_metadata(tmp_path / "x.parquet").metadata[b"geo"])
     assert described["columns"]["geometry"]["bbox"] == pytest.approx([0.512, 20, 0.778, 20.01])
+    assert b"geo" in pq.read_schema(tmp_path / "x.parquet").metadata
     row = next(csv.DictReader(io.StringIO(printed)))
     assert (row["scene"], row["xmin"], row["datetime"]) == ("/archive/a.tif", "0.512", "2026-03-01 10:30:00.000000Z")
     assert "geometry" not in row
