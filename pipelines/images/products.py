@@ -115,3 +115,17 @@ PRODUCTS = {
     "naip": Product("NAIP, 4 bands of 8 bits: red, green, blue, near infrared", _NAIP, 4, (1, 2, 3), bits=8),
 }
 """Products by name."""
+
+
+def ask_for_stretch(name: str) -> str:
+    """Return the remedy where a file of a product does not show which of its values are black and white.
+
+    Args:
+      name: of a product whose values are not levels.
+    """
+    known, [(low, high), *_] = PRODUCTS[name].offset, PRODUCTS[name].stretch
+    plain = f"{low:.0f}:{high:.0f}"
+    if not known:
+        return f"give --stretch {plain}"
+    held = f"{low + known:.0f}:{high + known:.0f}"
+    return f"give --stretch {held} if its values hold the offset of {known:,}, --stretch {plain} if not"

@@ -6,7 +6,7 @@ import json
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from pipelines.images.products import PRODUCTS, Stretch
+from pipelines.images.products import PRODUCTS, Stretch, ask_for_stretch
 
 COLOURS = ("red", "green", "blue")
 PERCENT = "p"
@@ -98,6 +98,14 @@ def read_rendering(described: Any) -> Rendering:
     if not sound or not known or not triples or (stretch and percentiles):
         raise ValueError("neither none nor three bands and ranges")
     return Rendering(bands, stretch, product, percentiles)
+
+
+def ask_for_values(rendering: Rendering) -> str:
+    """Return the remedy where neither percentiles nor a product without a stretch say what is black and white."""
+    if rendering.percentiles:
+        return "give values, e.g. --stretch 0:3000: percentiles are looked for in TIFFs only"
+    product = PRODUCTS[rendering.product] if rendering.product else None
+    return ask_for_stretch(rendering.product) if product and product.satellite else "give --stretch LOW:HIGH"
 
 
 def pack_rendering(rendering: Rendering) -> str:

@@ -21,7 +21,8 @@ from pipelines.images.layout import (
 )
 from pipelines.images.limits import HEAD
 from pipelines.images.parts import Divided
-from pipelines.images.rendering import Rendering
+from pipelines.images.products import PRODUCTS
+from pipelines.images.rendering import Rendering, ask_for_values
 from pipelines.images.tiff.directories import read_directory
 from pipelines.images.tiff.layout import read_tiff
 from pipelines.images.tiff.parts import divide, divide_mask, divide_opacity
@@ -139,19 +140,31 @@ def _open_jpeg2000(ref: ImageRef, pages: Pages, grid: Grid, rendering: Rendering
     layout = read_raster(pages, rendering)
     if georeference is None and max(layout.width, layout.height) <= least:
         return None
-    _check_depth(layout)
+    _check_depth(layout, ask_for_values(rendering))
     image = read_tiles(pages)
     division = divide_scene(image.width, image.height, image.block, grid)
     return Scene(ref, image, None, (), layout.source, (), rendering, georeference, division)
 
 
-def _check_depth(layout: Layout) -> None:
+def _check_depth(layout: Layout, remedy: str) -> None:
     if layout.bits > _BITS_OF_A_PICTURE and not layout.render:
         # The values of one part do not tell what white is in the others.
         raise UntrustedColoursError(
             f"{layout.bits}-bit scene: it is unknown how bright white is",
-            "give --stretch LOW:HIGH",
+            remedy,
         )
+
+
+def _ask_of_only_band(rendering: Rendering) -> str:
+    """Return the remedy where the only band of a TIFF is not shown, whatever else the user says."""
+    if not rendering.product:
+        return "give --stretch LOW:HIGH"
+    is_of_any_number = bool(PRODUCTS[rendering.product].satellite)
+    return (
+        "add --bands 1,1,1 to show its only band as gray"
+        if is_of_any_number
+        else "give --stretch LOW:HIGH, omit --product"
+    )
 
 
 def _open_tiff(ref: ImageRef, pages: Pages, grid: Grid, rendering: Rendering, least: int) -> Scene | None:
@@ -161,7 +174,7 @@ def _open_tiff(ref: ImageRef, pages: Pages, grid: Grid, rendering: Rendering, le
     if georeference is None and max(layout_size) <= least:
         return None
     layout = read_tiff(pages, rendering)
-    _check_depth(layout)
+    _check_depth(layout, _ask_of_only_band(rendering))
     image = divide(pages, directory)
     division = divide_scene(image.width, image.height, image.block, grid)
     raster = find_raster(directory, rendering)

@@ -148,7 +148,7 @@ def _check_name(plane: _Plane, product: str, colour: int) -> None:
         raise UntrustedColoursError(
             f"TIFF whose band is named {name!r}, but {COLOURS[colour]} of {product} is band {satellite[colour]} of "
             "the satellite",
-            "give --stretch instead of --product",
+            "give --stretch LOW:HIGH instead of --product",
         )
 
 
@@ -234,7 +234,7 @@ def _join_renderings(said: Rendering, planes: list[Scene]) -> Rendering:
         return said
     offsets = {raster.offset for raster in settled}
     if len(offsets) > 1:
-        raise UntrustedColoursError("bands of which only some hold an offset", "give --stretch")
+        raise UntrustedColoursError("bands of which only some hold an offset", "give --stretch LOW:HIGH")
     stretch = tuple(raster.stretch[0] for raster in settled)
     return said._replace(stretch=stretch * (len(COLOURS) // len(stretch)), percentiles=(), offset=offsets.pop())
 

@@ -16,6 +16,7 @@ from pipelines.images.jpeg2000.size import SIGNATURE, Size, read_size
 from pipelines.images.layout import DamagedImageError, Layout, UnsupportedImageError, UntrustedColoursError
 from pipelines.images.parts import Data
 from pipelines.images.profiles import colour_space
+from pipelines.images.rendering import NO_RENDERING, Rendering, ask_for_values
 
 MARK = b"\0\0\0\x0cjP  \r\n\x87\n"
 """The box by which a file of boxes begins; other files are a codestream alone."""
@@ -44,12 +45,12 @@ class _Channels(NamedTuple):
     opacity: bool
 
 
-def read_jpeg2000(data: Data, *, is_stretched: bool = False) -> Layout:
+def read_jpeg2000(data: Data, rendering: Rendering = NO_RENDERING) -> Layout:
     """Read the size of the codestream, and the boxes that say what its components mean.
 
     Args:
       data: the file.
-      is_stretched: whether the user says how bright the values of a single component are.
+      rendering: that may say how bright the values of a single component are.
 
     Raises:
       ImageError: it is damaged, not supported, or its colours are unknown.
@@ -62,7 +63,7 @@ def read_jpeg2000(data: Data, *, is_stretched: bool = False) -> Layout:
     space, profile = _read_space(boxes, samples)
     palette = _read_palette(boxes, size.bits) if b"pclr" in boxes else None
     channels = _Channels((0,), False) if palette else _read_channels(boxes, samples, space)
-    _check_samples(size, channels, indexed=palette is not None, is_stretched=is_stretched)
+    _check_samples(size, channels, indexed=palette is not None, rendering=rendering)
     return Layout(
         "jpeg2000",
         size.width,
@@ -268,7 +269,7 @@ def _read_channels(boxes: _Boxes, samples: int, space: int) -> _Channels:
     return _Channels(order, opacity)
 
 
-def _check_samples(size: Size, channels: _Channels, *, indexed: bool, is_stretched: bool) -> None:
+def _check_samples(size: Size, channels: _Channels, *, indexed: bool, rendering: Rendering) -> None:
     """Refuse samples that Pillow scales wrongly, or of which it is unknown how bright their white is."""
     bits = {size.bits[component] for component in channels.order}
     most = max(bits)
@@ -276,11 +277,11 @@ def _check_samples(size: Size, channels: _Channels, *, indexed: bool, is_stretch
         kind = "signed" if size.signed else "subsampled" if size.subsampled else f"{min(bits)}-bit"
         raise UnsupportedImageError(f"JPEG 2000 with {kind} samples is not supported")
     can_be_stretched = len(size.bits) == 1 and most in _STRETCHED
-    if is_stretched and can_be_stretched:
+    if rendering.stretch and can_be_stretched:
         return
     # Pillow rounds the brightest of 16-bit colours up to black.
     if most > 8 and (most < 16 or len(size.bits) > 1):
         raise UntrustedColoursError(
             f"{most}-bit JPEG 2000: it is unknown how bright its white is",
-            "give --stretch LOW:HIGH" if can_be_stretched else "",
+            ask_for_values(rendering) if can_be_stretched else "turn it into a TIFF",
         )

@@ -12,6 +12,7 @@ from pipelines.images.jpeg2000.layout import read_jpeg2000
 from pipelines.images.layout import Layout, UntrustedColoursError
 from pipelines.images.loading import STRIP_PIXELS, load_whole, open_image
 from pipelines.images.parts import Data
+from pipelines.images.products import PRODUCTS
 from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.images.tiff.rendering import stretched
 
@@ -28,19 +29,20 @@ def read_raster(data: Data, rendering: Rendering = NO_RENDERING) -> Layout:
     Raises:
       ImageError: it is damaged, not supported, or its colours are unknown.
     """
-    layout = read_jpeg2000(data, is_stretched=bool(rendering.stretch))
+    layout = read_jpeg2000(data, rendering)
     if layout.samples > 1 or layout.bits <= 8 or not rendering.stretch:
         return layout
     if len(set(rendering.stretch)) != 1:
         raise UntrustedColoursError("JPEG 2000 of one band, but --stretch says three ranges", "give it one range")
-    return layout._replace(render=partial(_render, layout, *rendering.stretch[0]))
+    fill = PRODUCTS[rendering.product].fill if rendering.product else None
+    return layout._replace(render=partial(_render, layout, *rendering.stretch[0], fill))
 
 
 def _render(
-    layout: Layout, low: float, high: float, data: bytes, _holes: NDArray[np.bool_] | None = None
+    layout: Layout, low: float, high: float, fill: int | None, data: bytes, holes: NDArray[np.bool_] | None = None
 ) -> tuple[Image.Image, list[str]]:
-    """Show the values from `low` to `high`; all of them are data, for the format has no value for others."""
-    pixels = layout.to_pixels(data)
+    """Show the values from `low` to `high`; all are data but `fill`, for the format itself has no value for others."""
+    pixels, lacks_data = layout.to_pixels(data), False
     with open_image(pixels, layout) as image:
         load_whole(image, pixels, layout)
         levels = np.empty((image.height, image.width), np.uint8)
@@ -48,6 +50,12 @@ def _render(
         for top in range(0, image.height, rows):
             strip = np.asarray(image.crop((0, top, image.width, min(top + rows, image.height))))
             # Pillow scales them to 16 bits.
-            levels[top : top + len(strip)] = stretched(strip >> (_PILLOWS_BITS - layout.bits), low, high)
+            values = strip >> (_PILLOWS_BITS - layout.bits)
+            levels[top : top + len(strip)] = stretched(values, low, high)
+            if fill is not None:
+                lacks = values == fill
+                lacks_data |= bool(lacks.any())
+                if holes is not None:
+                    holes[top : top + len(strip)] = lacks
     shown = Image.fromarray(levels)
-    return Image.merge("RGB", (shown, shown, shown)), ["stretched", "grayscale"]
+    return Image.merge("RGB", (shown, shown, shown)), [*["no_data_kept"] * lacks_data, "stretched", "grayscale"]

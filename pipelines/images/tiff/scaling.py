@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.images.layout import UntrustedColoursError
-from pipelines.images.products import PRODUCTS
+from pipelines.images.products import PRODUCTS, ask_for_stretch
 
 _BASELINE = re.compile(rb'<Item name="PROCESSING_BASELINE">\s*(\d{1,2}\.\d{1,2})\s*</Item>')
 _ROLE = re.compile(rb'<Item\b([^<>]{0,200})\brole="(offset|scale)"[^<>]{0,200}>([^<]{1,60})</Item>')
@@ -116,21 +116,16 @@ def check_agreement(offset: int | None, stated: int, product: str) -> None:
 
 def _contradictory(stated: int, reason: str, product: str) -> UntrustedColoursError:
     return UntrustedColoursError(
-        f"TIFF whose STAC item states that its values hold an offset of {stated:,}, but {reason}", _say_which(product)
+        f"TIFF whose STAC item states that its values hold an offset of {stated:,}, but {reason}",
+        ask_for_stretch(product),
     )
-
-
-def _say_which(product: str) -> str:
-    known, [(low, high), *_] = PRODUCTS[product].offset, PRODUCTS[product].stretch
-    held, plain = f"{low + known:.0f}:{high + known:.0f}", f"{low:.0f}:{high:.0f}"
-    return f"give --stretch {held} if they hold {known:,}, --stretch {plain} if not"
 
 
 def _unknown(product: str) -> UntrustedColoursError:
     return UntrustedColoursError(
         f"TIFF that does not show whether its values hold the offset of {PRODUCTS[product].offset:,} of {product}: "
         "neither its metadata nor its darkest values say it",
-        _say_which(product),
+        ask_for_stretch(product),
     )
 
 

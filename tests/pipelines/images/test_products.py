@@ -111,7 +111,8 @@ def test_a_chip_that_may_hold_the_offset_is_refused_with_both_stretches(held: in
     stored = np.rint(dark(3) * 10_000).astype(np.uint16) + held
     data = file_of(stored, DRIVER[:3])
     reason = (
-        r"offset of 1,000 of sentinel-2-l2a.*; give --stretch 1000:4000 if they hold 1,000, --stretch 0:3000 if not"
+        r"offset of 1,000 of sentinel-2-l2a.*; give --stretch 1000:4000 if its values hold the offset of 1,000, "
+        "--stretch 0:3000 if not"
     )
     assert_refused(data, reason, rendering=rendering_of(SENTINEL_2))
     decoded = decode(data, rendering=Rendering((), ((1000, 4000),) * 3, SENTINEL_2))

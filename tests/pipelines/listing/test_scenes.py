@@ -13,7 +13,7 @@ import rasterio
 from PIL import Image
 
 from pipelines import storage
-from pipelines.images.rendering import NO_RENDERING, Rendering
+from pipelines.images.rendering import NO_RENDERING, Rendering, rendering_of
 from pipelines.listing.lookup import refer
 from pipelines.listing.scenes import CutSettings, Cutter, cut_scenes
 from pipelines.records import Failure, ImageRef, Listed
@@ -111,6 +111,23 @@ def test_a_deep_scene_needs_flags(bands: int, flag: str, tmp_path: Path) -> None
     assert isinstance(failure, Failure)
     assert failure.error == "UntrustedColoursError"
     assert failure.message.endswith(f"; give {flag}")
+
+
+@pytest.mark.parametrize(
+    ("product", "remedy"),
+    [
+        ("sentinel-2-l2a", "add --bands 1,1,1 to show its only band as gray"),
+        ("planet-analytic-sr", "give --stretch, omit --product"),
+        ("naip", "give --stretch, omit --product"),
+    ],
+)
+def test_the_only_band_of_a_deep_scene_is_not_shown_as_that_of_a_product(
+    product: str, remedy: str, tmp_path: Path
+) -> None:
+    path = write_scene(tmp_path / "scene.tif", samples(100, 100, 1))
+    [failure] = cut(path, rendering=rendering_of(product)._replace(stretch=((0, 3000),) * 3))
+    assert isinstance(failure, Failure)
+    assert failure.message.endswith(f"how bright white is; {remedy}")
 
 
 def test_a_file_that_is_gone_is_a_failure(tmp_path: Path) -> None:

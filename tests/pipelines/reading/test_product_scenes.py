@@ -85,7 +85,7 @@ def test_a_scene_that_may_hold_the_offset_is_one_failure(tmp_path: Path) -> None
     path = write(tmp_path / "scene.tif", stored() + 2500, RGBN)
     [failure] = cut(path, GRID, SENTINEL_2)
     assert isinstance(failure, Failure)
-    assert "give --stretch 1000:4000 if they hold 1,000, --stretch 0:3000 if not" in failure.message
+    assert "give --stretch 1000:4000 if its values hold the offset of 1,000, --stretch 0:3000 if not" in failure.message
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from pipelines import storage
 from pipelines.images.rendering import Rendering
 from pipelines.listing.lookup import refer
 from pipelines.listing.stacks import refer_scene, refer_stack
-from pipelines.records import Empty, Failure, Image, ImageRef, Item
+from pipelines.records import Empty, Failure, Image, ImageRef, Item, Listed
 from tests.conftest import Bucket
 from tests.pipelines.reading.stacked import (
     IN_ORDER,
@@ -66,6 +66,41 @@ def test_bands_in_jpeg_2000s_are_shown_like_chips(bits: int, tmp_path: Path) -> 
             file.write(values, 1)
     path = write_vrt(tmp_path / "scene.vrt", names)
     check_like_chips(path, read(cut(refer(str(path)))), repairs=False)
+
+
+def write_jpeg_2000s(folder: Path) -> Listed:
+    """Write bands as Sentinel-2 delivers them, of which the left part holds no data."""
+    shape = {"width": 130, "height": 64, "count": 1, "dtype": "uint16", "crs": "EPSG:32720", "transform": UTM}
+    paths = [folder / f"B{number:02}.jp2" for number in (4, 3, 2)]
+    for path, values in zip(paths, samples(64, 130, 3) + 1100, strict=True):
+        values[:, :90] = 0
+        with rasterio.open(path, "w", driver="JP2OpenJPEG", REVERSIBLE="YES", QUALITY=100, NBITS=15, **shape) as file:
+            file.write(values, 1)
+    return refer_stack([str(path) for path in paths])
+
+
+def test_jpeg_2000s_of_a_product_hold_no_data_where_they_are_0(tmp_path: Path) -> None:
+    rendering = Rendering((), ((1000, 4000),) * 3, "sentinel-2-l2a")
+    shown = read(cut(write_jpeg_2000s(tmp_path), rendering), rendering)
+    assert [type(window) for window in shown] == [Empty, Image, Image]
+    assert [window.repairs for window in shown if isinstance(window, Image)] == [("no_data_kept", "stretched")] * 2
+
+
+@pytest.mark.parametrize(
+    ("rendering", "remedy"),
+    [
+        (Rendering(product="sentinel-2-l2a"), "give --stretch 1000:4000 if its values hold the offset of 1,000"),
+        (Rendering(product="landsat-8-l2"), "give --stretch 7273:18182"),
+        (Rendering(percentiles=((2, 98),) * 3), "give values, e.g. --stretch 0:3000: percentiles are looked for in"),
+    ],
+    ids=str,
+)
+def test_deep_jpeg_2000s_without_a_stretch_are_refused_with_what_to_add(
+    rendering: Rendering, remedy: str, tmp_path: Path
+) -> None:
+    [failure] = cut(write_jpeg_2000s(tmp_path), rendering)
+    assert isinstance(failure, Failure)
+    assert f"how bright its white is; {remedy}" in failure.message
 
 
 def test_assets_are_red_green_and_blue_whatever_the_bundle_says_of_bands(tmp_path: Path) -> None:
