@@ -10,7 +10,7 @@ from pipelines.records import ImageRef
 from pipelines.scenes.division import Division
 from pipelines.scenes.grid import Grid
 from pipelines.scenes.sampling import settle
-from pipelines.scenes.scene import Scene, open_file
+from pipelines.scenes.scene import Scene, open_file, with_blank
 from pipelines.scenes.stack import open_stack
 
 _OPEN = 64
@@ -43,7 +43,7 @@ def open_scene(ref: ImageRef, grid: Grid, rendering: Rendering, max_pixels: int)
     if scene is None:
         return None
     _check_parts(scene.division, max_pixels)
-    return scene if scene.planes else settle(scene, grid, stated=ref.item.offset if ref.item else None)
+    return scene if scene.planes else with_blank(settle(scene, grid, stated=ref.item.offset if ref.item else None))
 
 
 def _check_parts(division: Division, max_pixels: int) -> None:

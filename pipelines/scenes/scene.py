@@ -9,6 +9,7 @@ from functools import partial
 from typing import NamedTuple
 
 from pipelines import storage
+from pipelines.images import decode_part
 from pipelines.images.formats import recognize
 from pipelines.images.jpeg2000.parts import read_tiles
 from pipelines.images.jpeg2000.rendering import read_raster
@@ -24,8 +25,9 @@ from pipelines.images.parts import Divided
 from pipelines.images.products import PRODUCTS
 from pipelines.images.rendering import Rendering, ask_for_values
 from pipelines.images.tiff.directories import read_directory
+from pipelines.images.tiff.gaps import write_gap
 from pipelines.images.tiff.layout import read_tiff
-from pipelines.images.tiff.parts import divide, divide_mask, divide_opacity
+from pipelines.images.tiff.parts import DividedTiff, divide, divide_mask, divide_opacity
 from pipelines.images.tiff.rasters import find_raster
 from pipelines.images.tiff.strips import HEIGHT, PLANES, SEPARATE_PLANES, WIDTH
 from pipelines.records import ImageRef
@@ -55,7 +57,7 @@ class Scene(NamedTuple):
       planes: one for each colour, if bands are files of their own: scenes of one band, and of the same division. Then
         `image` is that of the first one.
       named: repairs that say which bands the planes are.
-      blank: level, 0 to 255, that a plane has where its file leaves out a part.
+      blank: levels of red, green and blue, 0 to 255, that it has where its file leaves out a part.
     """
 
     ref: ImageRef
@@ -69,12 +71,25 @@ class Scene(NamedTuple):
     division: Division
     planes: tuple[Scene, ...] = ()
     named: tuple[str, ...] = ()
-    blank: int = 0
+    blank: tuple[int, int, int] = (0, 0, 0)
 
     @property
     def files(self) -> tuple[Scene, ...]:
         """The scenes that are files: itself, or its planes."""
         return self.planes or (self,)
+
+
+def with_blank(scene: Scene) -> Scene:
+    """Find out what a scene shows where its file leaves out a part, once it is settled how it is shown.
+
+    Raises:
+      ImageError: a pixel of it cannot be decoded.
+    """
+    gap = write_gap(scene.image) if isinstance(scene.image, DividedTiff) else None
+    if gap is None:
+        return scene
+    red, green, blue = decode_part(gap, rendering=scene.rendering).pixels[1, 0].tolist()
+    return scene._replace(blank=(red, green, blue))
 
 
 def may_be_scene(path: str) -> bool:

@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from pipelines.images import decode_part
 from pipelines.images.layout import ImageError, UnsupportedImageError, UntrustedColoursError
 from pipelines.images.products import PRODUCTS
 from pipelines.images.rendering import COLOURS, Rendering
 from pipelines.images.tiff.bands import find_other_name
 from pipelines.images.tiff.directories import METADATA, NO_DATA, PROFILE, SAMPLE_FORMAT
-from pipelines.images.tiff.parts import DividedTiff, with_text, write_gap
+from pipelines.images.tiff.parts import DividedTiff, with_text
 from pipelines.images.tiff.rasters import GRAY, find_raster
 from pipelines.images.tiff.rendering import name_bands
 from pipelines.images.tiff.samples import BLACK_IS_ZERO, KINDS
@@ -26,7 +25,7 @@ from pipelines.scenes.georeference import Georeference
 from pipelines.scenes.grid import Grid
 from pipelines.scenes.ground import UnknownPlaceError, ground_of
 from pipelines.scenes.sampling import settle
-from pipelines.scenes.scene import Scene, open_file
+from pipelines.scenes.scene import Scene, open_file, with_blank
 from pipelines.scenes.virtual import Virtual, read_virtual
 
 _UNSIGNED, _UNDEFINED = 1, 4
@@ -210,16 +209,9 @@ def _join(ref: ImageRef, planes: list[Scene], virtual: Virtual | None, named: li
         first.rendering,
         place._replace(taken=taken) if place and taken else place,
         division,
-        tuple(plane._replace(division=division, blank=_show_gap(plane)) for plane in planes),
+        tuple(with_blank(plane)._replace(division=division) for plane in planes),
         tuple(named),
     )
-
-
-def _show_gap(plane: Scene) -> int:
-    """Return the level that is shown where the file of a plane leaves out a part."""
-    if not isinstance(plane.image, DividedTiff):
-        return 0
-    return int(decode_part(write_gap(plane.image), rendering=plane.rendering).pixels[1, 0, 0])
 
 
 def _join_renderings(said: Rendering, planes: list[Scene]) -> Rendering:

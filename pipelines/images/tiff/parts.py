@@ -26,7 +26,7 @@ from pipelines.images.tiff.directories import (
 )
 from pipelines.images.tiff.places import check_places
 from pipelines.images.tiff.rewriting import HEADER, Values, write_tiff
-from pipelines.images.tiff.samples import YCBCR
+from pipelines.images.tiff.samples import BLACK_IS_ZERO, YCBCR
 from pipelines.images.tiff.strips import (
     BITS,
     COMPRESSION,
@@ -52,7 +52,6 @@ from pipelines.images.tiff.strips import (
 _ROWS_OF_A_STRIP = 16
 # Types of the values of further tags.
 _UNDEFINED, _ASCII = 7, 2
-_BLACK_IS_ZERO = 1
 
 
 class DividedTiff(NamedTuple):
@@ -189,7 +188,7 @@ def divide_mask(data: Data, image: DividedTiff) -> DividedTiff | None:
     if (mask.width, mask.height) != (image.width, image.height):
         return None
     # A mask is shown as gray: what is masked out is black.
-    return mask._replace(tags={**mask.tags, PHOTOMETRIC: (_BLACK_IS_ZERO,)})
+    return mask._replace(tags={**mask.tags, PHOTOMETRIC: (BLACK_IS_ZERO,)})
 
 
 def divide_opacity(image: DividedTiff, band: int) -> DividedTiff | None:
@@ -205,7 +204,7 @@ def divide_opacity(image: DividedTiff, band: int) -> DividedTiff | None:
     span = slice(band * pieces, (band + 1) * pieces)
     grid = image.grid._replace(number=pieces, offsets=image.grid.offsets[span], sizes=image.grid.sizes[span])
     tags = {tag: values for tag, values in image.tags.items() if tag not in (EXTRA, COLOUR_MAP, SAMPLE_FORMAT)}
-    tags |= {SAMPLES: (1,), BITS: tags[BITS][:1], PLANES: (1,), PHOTOMETRIC: (_BLACK_IS_ZERO,)}
+    tags |= {SAMPLES: (1,), BITS: tags[BITS][:1], PLANES: (1,), PHOTOMETRIC: (BLACK_IS_ZERO,)}
     further = {tag: values for tag, values in image.further.items() if tag not in (PROFILE, METADATA, NO_DATA)}
     return image._replace(tags=tags, grid=grid, further=further)
 
@@ -218,17 +217,6 @@ def with_text(image: DividedTiff, tag: int, text: bytes) -> DividedTiff:
     texts = {other: said for other, said in image.directory.texts.items() if other != tag}
     directory = image.directory._replace(texts=texts | ({tag: text} if text else {}))
     return image._replace(directory=directory, further=further)
-
-
-def write_gap(image: DividedTiff) -> bytes:
-    """Write a TIFF of two pixels of an image of one band, one below the other: the file leaves out the second."""
-    size = image.stored
-    integers = {
-        **{tag: image.tags[tag] for tag in (BITS, SAMPLE_FORMAT) if tag in image.tags},
-        **{WIDTH: (1,), HEIGHT: (2,), STRIP_ROWS: (1,), STRIP_OFFSETS: (HEADER, 0), STRIP_SIZES: (size, 0)},
-        **{COMPRESSION: (UNCOMPRESSED,), PHOTOMETRIC: (_BLACK_IS_ZERO,), SAMPLES: (1,)},
-    }
-    return write_tiff(image.directory.form.order, [bytes(size)], integers, image.further)
 
 
 def _truncated(image: DividedTiff, start: int, size: int, there: int) -> DamagedImageError:

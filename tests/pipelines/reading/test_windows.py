@@ -179,6 +179,37 @@ def test_tiles_that_a_sparse_scene_leaves_out_hold_no_data(tmp_path: Path) -> No
     assert kinds == [Empty, Image, Empty, Empty, Empty, Empty]
 
 
+@pytest.mark.parametrize(
+    ("kind", "no_data", "options"),
+    [
+        ("uint16", 65535, {}),
+        ("float32", 1800, {"interleave": "band", "compress": "deflate"}),
+        ("uint8", 255, {"photometric": "RGB"}),
+        ("uint8", 200, {"photometric": "YCBCR", "compress": "jpeg"}),
+    ],
+    ids=str,
+)
+def test_a_part_that_is_left_out_shows_the_value_for_no_data_as_in_a_chip(
+    kind: str, no_data: int, options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its windows may reach into other parts."""
+    monkeypatch.setattr("pipelines.scenes.division._TYPICAL_PIXELS", 1)
+    path, count = tmp_path / "scene.tif", 3 if kind == "uint8" else 4
+    values = np.full((count, 192, 192), no_data, kind)
+    values[:, :64] = samples(64, 192, count, kind)
+    write_scene(path, values, tile=64, nodata=no_data, SPARSE_OK="TRUE", **options)
+    rendering = NO_RENDERING if kind == "uint8" else SHOWN
+    shown = images(read(path, Grid(64, 40, 0), rendering))
+    assert len(shown) == 25
+    lossless = {"photometric": "RGB"} if kind == "uint8" else {}
+    for window in shown:
+        decoding = DecodeSettings(48, "bilinear", MOST, rendering)
+        chip = decode_resized(cut_chip(path, box(window), **lossless), decoding)
+        assert np.abs(window.pixels - chip.pixels.astype(int)).max() <= 4 * ("jpeg" in options.values()), (
+            window.ref.path
+        )
+
+
 def test_an_inner_mask_says_which_pixels_hold_data(tmp_path: Path) -> None:
     path = tmp_path / "scene.tif"
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
