@@ -61,6 +61,7 @@ MOST_DIRECTORIES = 64
 """More than an image has overviews and masks."""
 # The number of tiles of 16 x 16 pixels in 64 million pixels. Pillow creates an object per value.
 _MOST_VALUES = 250_000
+_OF_PIECES = (STRIP_OFFSETS, STRIP_SIZES, TILE_OFFSETS, TILE_SIZES)
 # Far more than profiles and names take; each is copied.
 _MOST_TEXT = 1 << 24
 # What makes a picture a smaller version or a mask of another one: bits of its kind, or its old kind.
@@ -167,7 +168,8 @@ def read_at(data: Data, form: Form, start: int) -> Directory:
             )
         if entry.number > _MOST_VALUES:
             raise ImageTooLargeError(
-                f"TIFF whose tag {entry.tag} has {entry.number:,} values: the limit is {_MOST_VALUES:,}"
+                f"TIFF whose tag {entry.tag} has {entry.number:,} values: the limit is {_MOST_VALUES:,}",
+                "rewrite it in larger tiles, e.g. with gdal_translate -of COG" if entry.tag in _OF_PIECES else "",
             )
         if entry.tag in _PIXELS:
             entries[entry.tag] = entry

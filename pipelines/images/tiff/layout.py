@@ -50,6 +50,8 @@ _NOT_READ = {
     **{34677: "the code of SGI", 34887: "LERC", 34892: "lossy JPEG of DNG", 34933: "PNG", 34934: "JPEG XR"},
     **{22610: "JPEG XR", 50002: "JPEG XL", 52546: "JPEG XL"},
 }
+# LERC and JPEG XL.
+_GDALS = (34887, 50002, 52546)
 
 
 def read_tiff(data: Data, rendering: Rendering = NO_RENDERING) -> Layout:
@@ -143,7 +145,8 @@ def _check_compression(compression: int) -> None:
             f"TIFF compressed with the {_FAX_CODES[compression]} is not supported: its decoder hides damage"
         )
     if compression in _NOT_READ:
-        raise UnsupportedImageError(f"TIFF compressed with {_NOT_READ[compression]} is not supported")
+        remedy = "rewrite it, e.g. with gdal_translate -co COMPRESS=DEFLATE" if compression in _GDALS else ""
+        raise UnsupportedImageError(f"TIFF compressed with {_NOT_READ[compression]} is not supported", remedy)
     if compression not in _COMPRESSIONS:
         raise UnsupportedImageError(f"TIFF of unknown compression {compression} is not supported")
 

@@ -9,7 +9,7 @@ from pipelines.images.products import PRODUCTS, Product, Stretch
 from pipelines.images.rendering import COLOURS, Rendering
 from pipelines.images.tiff.bands import check_single, find_contradiction, named_colours, numbered_colours
 from pipelines.images.tiff.directories import METADATA, SAMPLE_FORMAT, Directory
-from pipelines.images.tiff.samples import BLACK_IS_ZERO, KINDS, RGB
+from pipelines.images.tiff.samples import BLACK_IS_ZERO, KINDS, RGB, remedy_of
 from pipelines.images.tiff.scaling import read_offset
 from pipelines.images.tiff.strips import BITS, COMPRESSION, JPEG, PHOTOMETRIC, SAMPLES, WEBP, Tags
 
@@ -122,10 +122,14 @@ def _read_type(tags: Tags, number: int) -> str:
         raise UnsupportedImageError(
             f"TIFF of {_count(number)} with {KINDS.get(max(formats), 'undefined')} samples of {max(bits)} bits: of "
             "rasters, unsigned integers of 8 and 16 bits, signed ones of 16 and floating-point numbers of 32 are "
-            "supported, the same in all bands"
+            "supported, the same in all bands",
+            remedy_of(formats),
         )
     if tags.get(COMPRESSION, (1,))[0] in (JPEG, WEBP):
-        raise UnsupportedImageError("raster compressed with JPEG or WebP is not supported")
+        raise UnsupportedImageError(
+            "raster compressed with JPEG or WebP is not supported",
+            "rewrite it, e.g. with gdal_translate -co COMPRESS=DEFLATE",
+        )
     return kind
 
 

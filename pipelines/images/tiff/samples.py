@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from pipelines.images.layout import DamagedImageError, UnsupportedImageError, UntrustedColoursError
@@ -154,9 +154,17 @@ def _read_bits(tags: Tags, number: int) -> int:
         others = [kind for kind in formats if kind != _UNSIGNED]
         raise UnsupportedImageError(
             f"TIFF with {KINDS.get(others[0] if others else _UNSIGNED, 'undefined')} samples of {bits[0]} bits: only "
-            "unsigned integers of 1, 2, 4, 8 or 16 bits, the same in all bands, are supported"
+            "unsigned integers of 1, 2, 4, 8 or 16 bits, the same in all bands, are supported",
+            remedy_of(formats) if is_raster else "",
         )
     return bits[0]
+
+
+def remedy_of(formats: Collection[int]) -> str:
+    """Return the remedy for samples that are not supported, by their sample formats; empty if there is none."""
+    if not set(formats) <= {_UNSIGNED, _SIGNED, _FLOAT}:
+        return ""
+    return "convert them, e.g. with gdal_translate -ot Float32"
 
 
 def _read_colours(directory: Directory, number: int) -> tuple[int, tuple[int, int, int] | None]:

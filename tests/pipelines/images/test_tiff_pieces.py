@@ -196,9 +196,9 @@ def test_tiles_may_be_listed_as_strips() -> None:
         (6, "TIFF compressed with old-style JPEG is not supported$"),
         (32809, "TIFF compressed with the code of ThunderScan is not supported$"),
         (34712, "TIFF compressed with JPEG 2000 is not supported$"),
-        (34887, "TIFF compressed with LERC is not supported$"),
-        (50002, "TIFF compressed with JPEG XL is not supported$"),
-        (52546, "TIFF compressed with JPEG XL is not supported$"),
+        (34887, "TIFF compressed with LERC is not supported; rewrite it, e.g. with gdal_translate -co "),
+        (50002, "TIFF compressed with JPEG XL is not supported; rewrite it, e.g. with gdal_translate -co "),
+        (52546, "TIFF compressed with JPEG XL is not supported; rewrite it, e.g. with gdal_translate -co "),
         (12345, "TIFF of unknown compression 12345 is not supported$"),
     ],
 )

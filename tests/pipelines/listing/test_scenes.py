@@ -113,6 +113,23 @@ def test_a_deep_scene_needs_flags(bands: int, flag: str, tmp_path: Path) -> None
     assert failure.message.endswith(f"; give {flag}")
 
 
+@pytest.mark.parametrize("kind", ["int8", "uint32", "float64", "complex64"])
+@pytest.mark.parametrize("rendering", [NO_RENDERING, SHOWN], ids=str)
+def test_samples_that_are_not_read_are_refused_with_how_to_convert_them(
+    rendering: Rendering, kind: str, tmp_path: Path
+) -> None:
+    [failure] = cut(write_scene(tmp_path / "scene.tif", samples(100, 100, 4).astype(kind)), rendering=rendering)
+    assert isinstance(failure, Failure)
+    assert ("; convert them, e.g. with gdal_translate -ot Float32" in failure.message) == (kind != "complex64")
+
+
+def test_a_scene_of_too_many_tiles_is_refused_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.images.tiff.directories._MOST_VALUES", 10)
+    [failure] = cut(write_scene(tmp_path / "scene.tif", samples(100, 100), tile=16))
+    assert isinstance(failure, Failure)
+    assert failure.message.endswith("the limit is 10; rewrite it in larger tiles, e.g. with gdal_translate -of COG")
+
+
 @pytest.mark.parametrize(
     ("product", "remedy"),
     [
