@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -9,9 +10,19 @@ from pipelines.labels.findings import Finding, LabelError, shown
 from pipelines.labels.missing import is_missing
 from pipelines.labels.tables import Cell, Line
 
-_YES = ("1", "1.0", "true", "yes", "y", "x")
-_NO = ("0", "0.0", "false", "no", "n")
-_LESS = ("-1", "-1.0")
+VOC = frozenset(
+    (
+        *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
+        *("horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+    )
+)
+"""The classes of PASCAL VOC, the set in which 0 next to 1 and -1 is known to mean "present, but difficult to see"."""
+
+_YES = ("1", "true", "yes", "y", "x")
+_NO = ("0", "false", "no", "n")
+_LESS = ("-1",)
+# As NumPy and spreadsheets write them: `1.000000e+00`, `0.00`.
+_NUMBER = re.compile(r"([+-]?)([01])(?:\.0*)?(?:e[+-]?0+)?")
 _KNOWN = frozenset((*_YES, *_NO, *_LESS))
 # Columns may be called x and y.
 _PLAIN = _KNOWN - {"x", "y", "n"}
@@ -19,7 +30,7 @@ _PLAIN = _KNOWN - {"x", "y", "n"}
 
 def are_all(cells: Iterable[Cell]) -> bool:
     """Return whether there are cells, and all of them are marks, in digits or whole words."""
-    folded = {cell.strip().casefold() if isinstance(cell, str) else "" for cell in cells}
+    folded = set(map(_fold, cells))
     return bool(folded) and folded <= _PLAIN
 
 
@@ -51,12 +62,13 @@ def read_marks(
     yes, no, less, empty = ({cell for cell, mark in marks.items() if mark in of} for of in (_YES, _NO, _LESS, ("",)))
     findings = []
     if less and no:
-        if _total(cells, less) < max(_total(cells, yes), _total(cells, no)):
+        # Elsewhere, the frequent one may mean "unknown", and the other one "no".
+        is_voc = VOC.issuperset(map(str.casefold, labels.values())) and _total(cells, no) <= _total(cells, yes)
+        if not is_voc or _total(cells, less) < _total(cells, yes):
             raise LabelError(
                 "-1 occurs next to 0 and 1, which leaves open what it means",
                 "write 0 where an image does not have a label, and remove the rows where that is uncertain",
             )
-        # Difficult to see, in the terms of PASCAL VOC.
         findings.append(
             Finding("cells with 0 next to 1 and -1, read as present (difficult)", _places(lines, labels, no))
         )
@@ -74,7 +86,9 @@ def read_marks(
 
 def _fold(cell: Cell) -> str:
     text = cell if isinstance(cell, str) else repr(list(cell))
-    return "" if is_missing(text) else text.strip().casefold()
+    mark = "" if is_missing(text) else text.strip().casefold()
+    number = _NUMBER.fullmatch(mark)
+    return mark if number is None else f"{number[1]}{number[2]}".replace("+", "").replace("-0", "0")
 
 
 def _total(cells: Mapping[Cell, int], some: set[Cell]) -> int:

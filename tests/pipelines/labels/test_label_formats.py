@@ -202,8 +202,8 @@ def test_attributes_as_celeba_writes_them_in_text(tmp_path: Path) -> None:
 
 def test_a_folder_of_files_of_pascal_voc(tmp_path: Path) -> None:
     write(tmp_path, "aeroplane_train.txt", "000012 -1\n000017  1\n")
-    write(tmp_path, "tvmonitor_train.txt", "000012  0\n000017  1\n")
-    write(tmp_path, "train.txt", "000012\n000017\n")
+    write(tmp_path, "tvmonitor_train.txt", "000012  0\n000017  1\n000023 -1\n")
+    write(tmp_path, "train.txt", "000012\n000017\n000023\n")
     read = labels.read_labels(tmp_path)
     assert read.labels == ("aeroplane", "tvmonitor")
     found = labels.match(read.rows, ["JPEGImages/000012.jpg", "JPEGImages/000017.jpg"], "JPEGImages")
@@ -212,6 +212,16 @@ def test_a_folder_of_files_of_pascal_voc(tmp_path: Path) -> None:
         "1 cell with 0 next to 1 and -1, read as present (difficult): 000012",
         "1 text file without labels in the folder, passed over: train.txt",
     ]
+
+
+@pytest.mark.parametrize("name", ["forest", "car"])
+def test_a_file_per_class_with_0_and_1_is_not_taken_for_one_of_pascal_voc(name: str, tmp_path: Path) -> None:
+    message = refusal(write(tmp_path, f"{name}_train.txt", "a1 1\na2 0\n"))
+    assert message.startswith("has 0 for a2, which means yes in PASCAL VOC, and may mean no here; write 1 where")
+
+
+def test_a_0_in_a_file_per_class_of_another_set_than_pascal_voc_is_refused(tmp_path: Path) -> None:
+    assert refusal(write(tmp_path, "forest_train.txt", "a1 1\na2 0\na3 -1\n")).startswith("has 0 for a2, which means")
 
 
 def test_a_folder_of_annotations_of_pascal_voc(tmp_path: Path) -> None:

@@ -122,6 +122,21 @@ def test_an_unclear_minus_one_is_refused(tmp_path: Path) -> None:
     assert message.startswith("-1 occurs next to 0 and 1, which leaves open what it means; write 0")
 
 
+@pytest.mark.parametrize("columns", ["water,forest", "boat,bird"])
+def test_a_frequent_minus_one_is_not_read_as_no_where_it_may_mean_unknown(columns: str, tmp_path: Path) -> None:
+    message = refusal(write(tmp_path, "partial.csv", f"image,{columns}\na,1,-1\nb,-1,-1\nc,-1,0\nd,0,-1\n"))
+    assert message.startswith("-1 occurs next to 0 and 1, which leaves open what it means; write 0")
+
+
+@pytest.mark.parametrize(
+    ("yes", "no"),
+    [("1.00", "0.00"), ("1.000000000000000000e+00", "0.000000000000000000e+00"), ("1.", "0."), ("1", "-1.00")],
+)
+def test_marks_may_be_written_as_any_number_that_is_one(yes: str, no: str, tmp_path: Path) -> None:
+    text = f"image,clear,water\na,{yes},{no}\nb,{no},{yes}\n"
+    assert tags_of(write(tmp_path, "labels.csv", text)) == {"a": {"clear"}, "b": {"water"}}
+
+
 @pytest.mark.parametrize(
     ("cells", "expected"),
     [
