@@ -33,7 +33,7 @@ class SplitColumn(NamedTuple):
     """The column that says which images to hold out.
 
     Attributes:
-      name: of the column.
+      name: of the column; empty if there is none, because --labels and --validation_labels say it.
       value: that it has for images to hold out; empty if that is known from the values.
     """
 
@@ -51,8 +51,8 @@ def read_sides(column: SplitColumn, cells: Sequence[str]) -> list[Side]:
     """Return the side of each image by the value that the column has for it.
 
     Known are `train`, `val` and `test` in their usual spellings, and 0 and 1 if the column's name says what they mean,
-    as `is_valid` does. Images of `test` are left out, or held out if no others are. So are images without a value,
-    or with a mark for a missing one.
+    as `is_valid` does. Images of `test` are left out, or held out if no others are. Images without a value, or with a
+    mark for a missing one, are left out.
 
     Raises:
       SplitError: the values are not known, or all images are on one side.
@@ -61,6 +61,11 @@ def read_sides(column: SplitColumn, cells: Sequence[str]) -> list[Side]:
     side_of = _side_of(column, set(values) - {""})
     sides: list[Side] = [side_of[value] if value else "left out" for value in values]
     for needed, what in (("train", "train on"), ("held out", "hold out")):
+        if needed not in sides and not column.name:
+            flag = "--labels" if needed == "train" else "--validation_labels"
+            raise SplitError(
+                f"no image to {what}: no row of {flag} names an image in --images", "check the names in its rows"
+            )
         if needed not in sides:
             raise SplitError(
                 f"column {column.name} leaves no image to {what}: its values are {_listed(values)}",
@@ -72,7 +77,9 @@ def read_sides(column: SplitColumn, cells: Sequence[str]) -> list[Side]:
 def _side_of(column: SplitColumn, values: set[str]) -> dict[str, Side]:
     if column.value:
         chosen = {value for value in values if _is(value, column.value)}
-        return {value: "held out" if value in chosen else "train" for value in values}
+        # Also where the others are known by no name: to train on `test` would spoil the measurement after training.
+        rest = {value: "left out" if _WORDS.get(value) == "left out" else "train" for value in values}
+        return {**rest, **dict.fromkeys(chosen, "held out")}
     if values <= _WORDS.keys():
         sides = {value: _WORDS[value] for value in values}
         if "held out" not in sides.values():
@@ -99,5 +106,7 @@ def _listed(values: Sequence[str] | set[str]) -> str:
 
 
 def _remedy(column: SplitColumn, values: Sequence[str] | set[str]) -> str:
-    example = max(set(values) - {""}, default="VALUE")
+    if len(set(values) - {""}) < 2:
+        return "the column must tell the images to hold out from those to train on"
+    example = max(set(values) - {""})
     return f"say which value to hold out, such as --split_column {column.name}={example}"

@@ -29,6 +29,8 @@ SHORT = {"train": "t", "held out": "h", "left out": "-"}
         ("fold=0", "0 1 2 0", "htth"),
         ("fold=2", "0.0 1.0 2.0", "tth"),
         ("split=b", "a B c", "tht"),
+        ("split=val", "train val test unlabelled", "th-t"),
+        ("split=test", "train val test", "tth"),
     ],
 )
 def test_values_are_known_or_named(column: str, cells: str, sides: str) -> None:
@@ -57,6 +59,9 @@ def test_an_image_without_a_value_is_left_out() -> None:
         ("split", "train train", "column split leaves no image to hold out: its values are train"),
         ("split=x", "train val", "column split leaves no image to hold out: its values are train, val"),
         ("split", "val val", "column split leaves no image to train on: its values are val"),
+        ("is_valid", "0 0", "column is_valid leaves no image to hold out: its values are 0; the column must tell"),
+        ("", "train", "no image to hold out: no row of --validation_labels names an image in --images; check the"),
+        ("", "validation", "no image to train on: no row of --labels names an image in --images; check the"),
     ],
 )
 def test_what_cannot_be_followed_is_refused_with_the_values(column: str, cells: str, told: str) -> None:
