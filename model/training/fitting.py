@@ -17,7 +17,7 @@ from model.quality import metrics, thresholds
 from model.quality.best_epoch import best_epoch, standard_error
 from model.quality.fbeta import BETA, key, title
 from model.quality.history import HEAD, Epoch
-from model.training import losses, network
+from model.training import losses, network, tensorboard
 from model.training.losses import Loss
 from model.training.phases import Phase, has_ended
 from model.training.workspace import Workspace
@@ -159,7 +159,11 @@ class Training:
 
         try:
             self._run(phase)
-        except tf.errors.ResourceExhaustedError as error:
+        except tf.errors.OpError as error:
+            if of_system := tensorboard.error_of_system(error, self.workspace.tensorboard):
+                raise of_system from error
+            if not isinstance(error, tf.errors.ResourceExhaustedError):
+                raise
             # With another batch size it is another training, which may not find anything of this one to resume.
             self.workspace.start_over()
             smaller = f"--batch_size {self.batch_size // 2}" if self.batch_size > 1 else "a smaller --image_size"

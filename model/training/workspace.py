@@ -292,8 +292,12 @@ def _save(file: Path, arrays: Iterable[NDArray[Any]]) -> None:
     """Write arrays to a file, completely or not at all, even after a power cut."""
     # Not with `storage.write`, which would need a second copy of the weights in memory.
     partial = file.with_suffix(".partial")
-    with partial.open("wb") as opened:
-        np.savez(opened, *arrays)
+    try:
+        with partial.open("wb") as opened:
+            np.savez(opened, *arrays)
+    except OSError as error:
+        error.filename = error.filename or str(file)  # a full disk does not say where it is
+        raise
     storage.move(str(partial), str(file))
 
 

@@ -115,6 +115,34 @@ def test_a_gpu_without_enough_memory_is_one_line_and_leaves_the_images(
     assert run.workspace.images.exists()
 
 
+def test_a_disk_that_is_full_for_tensorboard_is_not_a_gpu_without_memory(
+    uninterrupted: fitting.Training, tensorflow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the epochs done so far would be discarded, so that another batch size can start over."""
+    before = uninterrupted.workspace.read_history()
+
+    def fill_disk(*_: Any, **__: Any) -> None:
+        node = "{{function_node __wrapped__CreateSummaryFileWriter_device_/job:localhost/device:CPU:0}}"
+        told = (
+            f"{node} run/events.v2; No space left on device\n\tFailed to flush 1 events. [Op:CreateSummaryFileWriter]"
+        )
+        raise tensorflow.errors.ResourceExhaustedError(None, None, told)
+
+    monkeypatch.setattr(type(uninterrupted.model), "fit", fill_disk)
+    with pytest.raises(OSError, match="No space left on device") as told:
+        uninterrupted.run([FINETUNING._replace(epochs=9)])
+    assert (told.value.errno, told.value.filename) == (errno.ENOSPC, str(uninterrupted.workspace.tensorboard))
+    assert uninterrupted.workspace.read_history() == before
+
+
+def test_logs_that_cannot_be_written_are_an_error_of_the_system(examples: dataset.Examples, tmp_path: Path) -> None:
+    run = training(examples, tmp_path / "run")
+    run.workspace.tensorboard.write_bytes(b"")  # in the place of the folder
+    with pytest.raises(OSError, match="not a directory") as told:
+        run.run([HEAD])
+    assert told.value.filename == str(run.workspace.tensorboard)
+
+
 def test_the_model_ends_with_the_weights_of_the_best_epoch(
     examples: dataset.Examples, tmp_path: Path, tensorflow: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,8 +247,9 @@ def test_a_full_disk_is_an_error_of_the_system(
 ) -> None:
     before = uninterrupted.workspace.read_history()
     monkeypatch.setattr(np, "savez", fail_for_want_of_space)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as told:
         uninterrupted.workspace.commit(uninterrupted.model, [*before, before[-1]._replace(epoch=6)], before[-1], [])
+    assert told.value.filename == str(uninterrupted.workspace.folder / "checkpoint" / "epoch-6.npz")
     assert uninterrupted.workspace.read_history() == before
 
 
