@@ -78,8 +78,9 @@ def _side_of(column: SplitColumn, values: set[str]) -> dict[str, Side]:
     if column.value:
         chosen = {value for value in values if _is(value, column.value)}
         # Also where the others are known by no name: to train on `test` would spoil the measurement after training.
-        rest = {value: "left out" if _WORDS.get(value) == "left out" else "train" for value in values}
-        return {**rest, **dict.fromkeys(chosen, "held out")}
+        sides: dict[str, Side] = {value: "left out" if _WORDS.get(value) == "left out" else "train" for value in values}
+        sides.update(dict.fromkeys(chosen, "held out"))
+        return sides
     if values <= _WORDS.keys():
         sides = {value: _WORDS[value] for value in values}
         if "held out" not in sides.values():

@@ -72,7 +72,8 @@ def _of_split(
         images = "a single held-out image" if held_out == 1 else f"only {held_out} held-out images"
         yield f"thresholds and figures rest on {images}: they are hardly more than chance"
     if len(labels) > train:
-        yield f"{len(labels):,} labels, but only {train:,} images to train on: most labels cannot be learnt"
+        images = "a single image" if train == 1 else f"only {train:,} images"
+        yield f"{len(labels):,} labels, but {images} to train on: most labels cannot be learnt"
     yield from named("labels that no training image has, impossible to learn", of_train == 0)
     yield from named("labels without a held-out image, not measured", of_held_out == 0)
     everywhere = of_train + of_held_out == train + held_out

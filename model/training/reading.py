@@ -166,7 +166,8 @@ def read(found: Found, settings: Settings, workspace: Workspace) -> Data:
             f"{settings.validation_labels} has none of the labels to train on: {labels.some_names(unjudged)}",
             "hold out images that were labelled with them",
         )
-    show(f"{len(divided.train)} images to train on, {len(divided.validation)} held out, {len(vocabulary)} labels")
+    train, held_out_count = _count(len(divided.train), "image"), len(divided.validation)
+    show(f"{train} to train on, {held_out_count} held out, {_count(len(vocabulary), 'label')}")
     told = cautions.of_split(vocabulary, training.targets, held_out.targets, settings.validation_fraction)
     show(*(f"caution: {caution}" for caution in (*cautions.of_start(before.is_complete), *told)))
     return Data(
@@ -189,6 +190,10 @@ def _drop(by: str, lost: Collection[str], findings: tuple[labels.Finding, ...]) 
     dropped = labels.Finding(f"labels found only on {by}, dropped", tuple(sorted(lost)))
     _report([dropped])
     return (*findings, dropped)
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _report(findings: Iterable[labels.Finding]) -> None:

@@ -71,7 +71,7 @@ def find_columns(table: Table, options: LabelOptions) -> Columns:
         _refuse_row_as_header(table)
     _check_lines(table)
     _refuse_twins(names)
-    kept = tuple(_named(column, "column to keep", names) for column in options.keep)
+    kept = tuple(_named(column, "column", names) for column in options.keep)
     image, tags = _find_image_and_tags(table, names, options)
     others = {
         column: name

@@ -30,6 +30,7 @@ def test_a_sound_split_needs_no_caution() -> None:
         (targets(10), targets(1), None, "rest on a single held-out image"),
         (targets(100), targets(29), None, "rest on only 29 held-out images"),
         (targets(100, 120), targets(40, 120), None, "120 labels, but only 100 images to train on"),
+        (targets(1, 2), targets(40, 2), None, "2 labels, but a single image to train on"),
         (
             targets(100) * [1, 1, 0],
             targets(40),

@@ -46,6 +46,11 @@ def read(folder: Path, labels: str, *flags: str, start: Bundle | None = None) ->
     return reading.read(reading.find(parsed), parsed, Workspace(folder / "work"))
 
 
+def test_one_image_to_train_on_is_said_as_one(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    read(folder, write(folder / "labels.csv", "image,tags", range(2), "clear"))
+    assert "1 image to train on, 1 held out, 1 label\n" in capsys.readouterr().out
+
+
 @pytest.fixture
 def bundle(bundle_path: str) -> Bundle:
     return load_bundle(bundle_path)

@@ -269,6 +269,8 @@ def test_columns_are_those_that_the_user_names(tmp_path: Path) -> None:
     ]
     with pytest.raises(labels.LabelError, match="--tags_column seen: no such column; the columns are id, Photo, Spec"):
         read_with(file, LabelOptions(tags_columns=("seen",)))
+    with pytest.raises(labels.LabelError, match=": column site: no such column; the columns are id, Photo, Spec"):
+        read_with(file, LabelOptions(keep=("site",)))
     with pytest.raises(labels.LabelError, match="--image_column and --tags_column are both Photo"):
         read_with(file, LabelOptions(image_column="Photo", tags_columns=("Photo",)))
     file = write(tmp_path, "both.csv", "file,class,clear,water\na,lake,1,1\n")
