@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -42,6 +43,14 @@ def read(document: Document) -> LabelFile:
             f"has images, annotations and categories, but not as COCO writes them: {type(error).__name__} {error}",
             "export it again",
         ) from error
+    if strange and len(strange) == len(annotations):
+        # E.g. because some ids are texts and others numbers. Each image would look like one without labels.
+        image, category = (json.dumps(annotations[0][key], ensure_ascii=False) for key in ("image_id", "category_id"))
+        raise LabelError(
+            f"no annotation fits the images and categories of the file: the first has image_id {shown(image)} and "
+            f"category_id {shown(category)}",
+            "export it again, with the same ids in all of its parts",
+        )
     without = tuple(names[image] for image, of_image in tags.items() if not of_image)
     return LabelFile(
         tuple(Row(names[image], frozenset(of_image - {""})) for image, of_image in tags.items() if names[image]),

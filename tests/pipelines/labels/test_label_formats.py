@@ -41,6 +41,16 @@ def test_the_annotations_of_coco(tmp_path: Path) -> None:
     assert "TypeError {'en': 'ship'} is neither a text nor a number; export it again" in refusal(nested)
 
 
+def test_annotations_of_coco_with_ids_of_another_kind_are_refused(tmp_path: Path) -> None:
+    content = json.loads(coco(tmp_path).read_text())
+    for annotation in content["annotations"]:
+        annotation["image_id"] = str(annotation["image_id"])
+    message = refusal(write(tmp_path, "texts.json", json.dumps(content)))
+    assert message.startswith(
+        'no annotation fits the images and categories of the file: the first has image_id "9" and'
+    )
+
+
 @pytest.mark.parametrize(("kind", "field"), [("images", "file_name"), ("categories", "name")])
 def test_two_records_of_coco_with_one_id_are_refused(tmp_path: Path, kind: str, field: str) -> None:
     content = json.loads(coco(tmp_path).read_text())
