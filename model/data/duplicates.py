@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -26,6 +26,18 @@ _PAIRS_AT_ONCE = 1 << 22
 def digests(examples: Examples) -> list[str]:
     """Return a digest of each image's pixels: images of the same digest are identical at this size."""
     return _each(examples, lambda pixels: hashlib.blake2b(pixels.tobytes(), digest_size=16).hexdigest())
+
+
+def contradictory(digests: Sequence[str], targets: NDArray[np.float32]) -> list[tuple[int, int]]:
+    """Return pairs of identical images that have different labels, by their indices: each image with the first such.
+
+    Args:
+      digests: of N images, as `digests` returns them.
+      targets: float32 [N, L], 1.0 if image n has label l.
+    """
+    first: dict[str, int] = {}
+    pairs = [(image, first.setdefault(digest, image)) for image, digest in enumerate(digests)]
+    return [(image, other) for image, other in pairs if (targets[image] != targets[other]).any()]
 
 
 def nearest(examples: Examples, others: Examples) -> list[int | None]:

@@ -149,6 +149,11 @@ def read(found: Found, settings: Settings, workspace: Workspace) -> Data:
     digests = pair(decoded.digests[decoded.readable], of_pixels)
     before = read_learnt(settings.weights) if isinstance(settings.weights, Bundle) else NOTHING
     images = Images(list(map(os.path.basename, paths)), of_pixels, before.has(digests))
+    if pairs := duplicates.contradictory(of_pixels, examples.targets):
+        named = tuple(f"{images.names[image]} ({images.names[other]})" for image, other in pairs)
+        differing = labels.Finding("images identical to another one that has other tags, kept", named)
+        _report([differing])
+        findings = (*findings, differing)
     divided, left_out, of_split = divide(settings, found.assignment.take(decoded.readable), examples, images)
     _report(of_split)
     findings = (*findings, *of_split)

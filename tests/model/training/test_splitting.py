@@ -46,6 +46,14 @@ def read(folder: Path, labels: str, *flags: str, start: Bundle | None = None) ->
     return reading.read(reading.find(parsed), parsed, Workspace(folder / "work"))
 
 
+def test_identical_images_with_different_tags_are_reported(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = read(folder, write(folder / "labels.csv", "image,tags", range(COUNT), "#")).findings
+    told = "1 image identical to another one that has other tags, kept: place4_4.png (place3_3.png)"
+    assert told in map(str, found)
+    assert f"{told}\n" in capsys.readouterr().out
+    assert read(folder, write(folder / "labels.csv", "image,tags", range(COUNT), "x")).findings == ()
+
+
 def test_one_image_to_train_on_is_said_as_one(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     read(folder, write(folder / "labels.csv", "image,tags", range(2), "clear"))
     assert "1 image to train on, 1 held out, 1 label\n" in capsys.readouterr().out
