@@ -20,9 +20,17 @@ _IMAGE_COLUMNS = (
 _LISTS = ("tags", "labels", "findinglabels", "labelnames", "classnames")
 _SINGLE = (
     *("tag", "labelname", "classname", "categoryname", "label", "class", "category"),
-    *("genre", "target", "finding", "choice"),
+    *("genre", "target", "finding", "choice", "variable"),
 )
 _TAGS_COLUMNS = (*_LISTS, *_SINGLE, "classes", "categories", "genres", "attributeids", "targets", "choices")
+# Columns that say by 0 that a row's image does not have its tag: of any numbers, and of marks alone.
+_CONFIDENCE = "confidence"
+_TRUTHS = frozenset(
+    (
+        *("value", "present", "ispresent", "presence", "exists", "positive", "ispositive", "haslabel", "labelvalue"),
+        *("truth", "groundtruth", "score", "probability"),
+    )
+)
 _NUMBERED = re.compile(r"(tag|label|class|category|genre)\d+")
 _NO_LABELS = frozenset(
     (
@@ -45,6 +53,7 @@ class Columns(NamedTuple):
       tags: of tags; none if each of `labels` is a label.
       labels: columns that are labels, and their names.
       confidence: that says by 0 that an image does not have the tag; None if there is none.
+      unread: columns beside the tags, and their names, that may say so as well: of marks, or shares from 0 to 1.
       kept: those of `LabelOptions.keep`.
       findings: on columns that are ignored.
     """
@@ -53,6 +62,7 @@ class Columns(NamedTuple):
     tags: tuple[int, ...]
     labels: dict[int, str]
     confidence: int | None
+    unread: dict[int, str]
     kept: tuple[int, ...]
     findings: tuple[Finding, ...]
 
@@ -94,14 +104,20 @@ def find_columns(table: Table, options: LabelOptions) -> Columns:
     nameless = Finding("columns without a name, ignored", unnamed)
     if not tags:
         labels, findings = _find_labels(table, others)
-        return Columns(image, (), labels, None, kept, (nameless, *findings))
-    # Also if it is kept, e.g. to divide the images by it.
-    confidence = next(
-        (place for place, name in enumerate(names) if _kind(name) == "confidence" and place not in (image, *tags)), None
-    )
-    foreign = tuple(name for column, name in others.items() if column != confidence)
-    ignored = Finding("columns other than names and tags, ignored", foreign)
-    return Columns(image, tags, {}, confidence, kept, (nameless, ignored))
+        return Columns(image, (), labels, None, {}, kept, (nameless, *findings))
+    confidence = _find_confidence(table, names, (image, *tags))
+    foreign = {column: name for column, name in others.items() if column != confidence}
+    unread = {column: name for column, name in _labels(foreign).items() if marks.tell_apart(table.counts[column])}
+    ignored = Finding("columns other than names and tags, ignored", tuple(foreign.values()))
+    return Columns(image, tags, {}, confidence, unread, kept, (nameless, ignored))
+
+
+def _find_confidence(table: Table, names: Sequence[str], taken: Sequence[int]) -> int | None:
+    """Find the column that says whether a row's tag is true, also if it is kept, e.g. to divide the images by it."""
+    kinds = {column: _kind(name) for column, name in enumerate(names) if column not in taken}
+    named = [column for column, kind in kinds.items() if kind == _CONFIDENCE]
+    others = [column for column, kind in kinds.items() if kind in _TRUTHS and marks.are_all(table.counts[column])]
+    return next(iter((*named, *others)), None)
 
 
 def _find_image_and_tags(table: Table, names: Sequence[str], options: LabelOptions) -> tuple[int, tuple[int, ...]]:

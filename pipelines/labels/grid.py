@@ -29,6 +29,7 @@ def read(table: Table, options: LabelOptions) -> LabelFile:
     names = [str(line.cells[columns.image]).strip() for line in named]
     if columns.tags:
         tags, findings = _read_tags(named, table, columns, options.separator)
+        _refuse_every_pair(names, tags, columns)
         lacking = "rows without tags, skipped"
     else:
         tags, findings = read_marks(named, columns.labels, table.counts)
@@ -72,6 +73,21 @@ def _read_tags(lines: Sequence[Line], table: Table, columns: Columns, separator:
     return tags, [Finding("empty lists, read as no labels", empty), *findings]
 
 
+def _refuse_every_pair(names: Sequence[str], tags: Tags, columns: Columns) -> None:
+    """Refuse a row for each pair of image and label if the column that says which of them hold is not understood."""
+    if columns.confidence is not None or not columns.unread:
+        return
+    pairs = {(name, tag) for name, of_row in zip(names, tags, strict=True) for tag in of_row or ()}
+    images, every = ({pair[part] for pair in pairs} for part in (0, 1))
+    are_single = all(len(of_row or ()) == 1 for of_row in tags)
+    if are_single and min(len(images), len(every)) > 1 and len(pairs) == len(images) * len(every):
+        raise LabelError(
+            f"each image has a row for each of {len(every)} labels, and column "
+            f"{shown(next(iter(columns.unread.values())))} may say which of them it has",
+            "leave out the rows of labels that an image lacks, or call that column confidence if it says so by 0",
+        )
+
+
 def _refuse_nested(table: Table, columns: Columns) -> None:
     """Refuse objects and lists of lists, whose parts are not all names, and lists where there can be only one name."""
     wanted = dict.fromkeys(columns.kept, ("a text", "write a single text, number or date"))
@@ -99,8 +115,12 @@ def _without_refuted(lines: Sequence[Line], tags: Tags, column: int, name: str) 
     return [
         frozenset() if confidence == 0 and found else found for confidence, found in zip(confidences, tags, strict=True)
     ], (
-        Finding("rows with confidence 0, whose tags are left out", tuple(place for place, one in tagged if one == 0)),
-        Finding("rows without a confidence, whose tags are kept", tuple(place for place, one in tagged if one is None)),
+        Finding(
+            f"rows with {shown(name)} 0, whose tags are left out", tuple(place for place, one in tagged if one == 0)
+        ),
+        Finding(
+            f"rows without {shown(name)}, whose tags are kept", tuple(place for place, one in tagged if one is None)
+        ),
     )
 
 

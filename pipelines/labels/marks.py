@@ -40,6 +40,12 @@ def may_be(counts: Mapping[Cell, int]) -> bool:
     return 2 * _total(counts, {cell for cell in values if _fold(cell) in _KNOWN}) >= _total(counts, values)
 
 
+def tell_apart(counts: Mapping[Cell, int]) -> bool:
+    """Return whether a column has marks, or shares from 0 to 1, which differ between rows."""
+    folded = set(map(_fold, counts)) - {""}
+    return len(folded) > 1 and all(mark in _PLAIN or _is_share(mark) for mark in folded)
+
+
 def read_marks(
     lines: Sequence[Line], labels: Mapping[int, str], counts: Sequence[Mapping[Cell, int]]
 ) -> tuple[list[frozenset[str] | None], tuple[Finding, ...]]:
@@ -89,6 +95,13 @@ def _fold(cell: Cell) -> str:
     mark = "" if is_missing(text) else text.strip().casefold()
     number = _NUMBER.fullmatch(mark)
     return mark if number is None else f"{number[1]}{number[2]}".replace("+", "").replace("-0", "0")
+
+
+def _is_share(text: str) -> bool:
+    try:
+        return 0 <= float(text) <= 1
+    except ValueError:
+        return False
 
 
 def _total(cells: Mapping[Cell, int], some: set[Cell]) -> int:

@@ -187,7 +187,31 @@ def test_unicode_forms_of_a_label_are_one(write: Write) -> None:
 def test_a_confidence_of_0_takes_the_tag_however_it_is_written(write: Write, zero: str) -> None:
     file = write("a,ship,0.5", f"b,ship,{zero}", "c,sea,true", header="file,class,Confidence")
     assert tags_of(file) == {"a": {"ship"}, "b": set(), "c": {"sea"}}
-    assert findings_of(file) == ["1 row with confidence 0, whose tags are left out: line 3"]
+    assert findings_of(file) == ["1 row with Confidence 0, whose tags are left out: line 3"]
+
+
+@pytest.mark.parametrize("header", ["image,label,present", "image,variable,value", "image,class,Is Positive"])
+@pytest.mark.parametrize(("yes", "no"), [("1", "0"), ("True", "False"), ("1.00", "0.00")])
+def test_a_row_for_each_image_and_label_says_which_it_has(write: Write, header: str, yes: str, no: str) -> None:
+    rows = f"a,bare soil,{yes}", f"a,sea,{no}", f"b,bare soil,{no}", f"b,sea,{no}"
+    file = write(*rows, header=header)
+    found = labels.match(labels.read_labels(file).rows, ["c/a.jpg", "c/b.jpg"], "c")
+    assert list(found.tags) == [{"bare soil"}, set()]
+
+
+@pytest.mark.parametrize(("header", "no"), [("image,label,seen", "0"), ("image,label,value", "0.3")])
+def test_a_row_for_each_image_and_label_is_refused_if_a_column_may_say_which_it_has(
+    write: Write, header: str, no: str
+) -> None:
+    name = header.rpartition(",")[2]
+    rows = "a,ship,1", f"a,sea,{no}", f"b,ship,{no}", f"b,sea,{no}"
+    assert refusal(write(*rows, header=header)) == (
+        f"each image has a row for each of 2 labels, and column {name} may say which of them it has; leave out "
+        "the rows of labels that an image lacks, or call that column confidence if it says so by 0"
+    )
+    # A column to divide the images by says nothing of labels, nor does any where labels differ between images.
+    assert tags_of(write(*rows[:2], rows[3], header="image,label,seen"))["b"] == {"sea"}
+    assert tags_of(write(*rows, header="image,label,is_valid"))["b"] == {"sea"}
 
 
 @pytest.mark.parametrize("strange", ["low", "50%", "-1", "inf", "no"])
@@ -203,5 +227,5 @@ def test_without_a_confidence_a_tag_stands_and_without_a_tag_nothing_is_known(wr
     assert tags_of(file) == {"a": {"ship"}, "c": {"sea"}}
     assert findings_of(file) == [
         "1 row without tags, skipped: b",
-        "1 row without a confidence, whose tags are kept: line 2",
+        "1 row without confidence, whose tags are kept: line 2",
     ]
