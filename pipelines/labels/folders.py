@@ -10,7 +10,8 @@ from pipelines.labels.findings import Finding, LabelError, some_names
 from pipelines.labels.names import components_of
 from pipelines.labels.rows import LabelFile, Row
 
-_NO_LABELS = frozenset(("train", "training", "val", "valid", "validation", "test", "testing", "images", "img", "jpg"))
+_SPLIT = frozenset(("train", "training", "val", "valid", "validation", "test", "testing"))
+_NO_LABELS = _SPLIT | {"images", "img", "jpg"}
 
 
 def read(images: Sequence[str]) -> LabelFile:
@@ -34,5 +35,11 @@ def read(images: Sequence[str]) -> LabelFile:
         raise LabelError(
             f"--labels folders: {some_names(labels)} are not labels", "put the images into a folder per label"
         )
+    above = {folder for components in located for folder in components[shared:-2]}
+    split = tuple(sorted(folder for folder in above if folder.casefold() in _SPLIT))
     outside = tuple(image for image, of_image in zip(images, located, strict=True) if len(of_image) <= shared + 1)
-    return LabelFile(tuple(rows), tuple(labels), (Finding("images outside the folders of labels, skipped", outside),))
+    findings = (
+        Finding("images outside the folders of labels, skipped", outside),
+        Finding("folders called like sides of a split, not told apart", split),
+    )
+    return LabelFile(tuple(rows), tuple(labels), findings)

@@ -285,13 +285,25 @@ def test_labels_in_buckets(bucket: Bucket) -> None:
         labels.read_labels(f"{bucket.path}/none")
 
 
+def test_folders_of_a_split_above_those_of_labels_are_said() -> None:
+    images = [f"c/{side}/{label}/{label}.jpg" for side in ("Train", "test", "2020") for label in ("sea", "lake")]
+    read = labels.read_labels("folders", images=images)
+    assert read.labels == ("lake", "sea")
+    assert list(map(str, read.findings)) == ["2 folders called like sides of a split, not told apart: Train, test"]
+    # One alone holds all images, and is what the user has chosen.
+    assert labels.read_labels("folders", images=images[:2]).findings == ()
+
+
 def test_folders_may_be_the_labels() -> None:
     images = ["/c/train/forest/1.jpg", "/c/train/lake/1.jpg", "/c/val/forest/2.jpg", "/c/3.jpg"]
     read = labels.read_labels("folders", images=images)
     assert {row.name: row.tags for row in read.rows} == dict(
         zip(images, ({"forest"}, {"lake"}, {"forest"}), strict=False)
     )
-    assert list(map(str, read.findings)) == ["1 image outside the folders of labels, skipped: /c/3.jpg"]
+    assert list(map(str, read.findings)) == [
+        "1 image outside the folders of labels, skipped: /c/3.jpg",
+        "2 folders called like sides of a split, not told apart: train, val",
+    ]
     with pytest.raises(labels.LabelError, match="all images are in the same folder; name a folder with"):
         labels.read_labels("folders", images=["c/a.jpg", "c/b.jpg"])
     with pytest.raises(labels.LabelError, match="train, val are not labels; put the images"):
