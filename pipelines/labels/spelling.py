@@ -16,6 +16,9 @@ _FILLERS = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-
 _CYRILLIC = "\u0410\u0412\u0421\u0415\u041d\u0406\u0408\u041a\u041c\u041e\u0420\u0405\u0422\u0425\u0423"
 _CYRILLIC_SMALL = "\u0430\u0441\u0435\u0456\u0458\u043e\u0440\u0455\u0445\u0443\u04bb\u0501\u051b\u051d"
 _GREEK = "\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7\u03bf"
+_JOINTS = re.compile(r"(?<=\w)[\s_-]+(?=\w)")
+# A class as pandas writes it in a column with missing values.
+_WHOLE = re.compile(r"(-?\d+)\.0+")
 _ALIKE = str.maketrans(_CYRILLIC + _CYRILLIC_SMALL + _GREEK, "ABCEHIJKMOPSTXY" + "aceijopsxyhdqw" + "ABEZHIKMNOPTYXo")
 
 
@@ -39,12 +42,15 @@ def key(label: str) -> str:
 
 
 def looks(label: str) -> str:
-    """Return what all labels have in common that hardly anybody can tell apart by sight.
+    """Return what all labels have in common that hardly anybody can tell apart by sight, or would tell apart.
 
-    They differ in invisible characters, in letters of other alphabets, or in ligatures, widths and the like (NFKC).
+    They differ in invisible characters, in letters of other alphabets, or in ligatures, widths and the like (NFKC); in
+    what joins their words (`bare_soil`, `bare soil`); or are the same whole number (`1`, `1.0`).
     """
     visible = "".join(character for character in label if unicodedata.category(character) != "Cf")
-    return key(unicodedata.normalize("NFKC", _FILLERS.sub("", visible)).translate(_ALIKE))
+    plain = key(unicodedata.normalize("NFKC", _FILLERS.sub("", visible)).translate(_ALIKE))
+    number = _WHOLE.fullmatch(plain)
+    return _JOINTS.sub(" ", plain) if number is None else number[1]
 
 
 def find_alike(labels: Iterable[str]) -> list[tuple[str, str]]:

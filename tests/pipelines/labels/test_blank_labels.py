@@ -97,6 +97,23 @@ def test_labels_that_look_the_same_are_reported_as_escapes(label: str, tmp_path:
     assert found.labels == tuple(sorted(("clear", "dry", label)))
 
 
+@pytest.mark.parametrize(
+    ("one", "other"), [("bare soil", "Bare_Soil"), ("bare-soil", "bare_soil"), ("1", "1.0"), ("-3", "-3.00")]
+)
+def test_labels_that_differ_only_in_what_joins_their_words_or_in_decimals_are_reported(
+    one: str, other: str, tmp_path: Path
+) -> None:
+    found = read(tmp_path, ("image_name", "tags"), ("a", f"{one};dry"), ("b", one), ("c", f"{other};dry"))
+    told = f"{other!a} (1 row) beside {one!a}"
+    assert Finding("labels looking like another one, kept apart", (told,)) in found.findings
+    assert found.labels == tuple(sorted((one, other, "dry")))
+
+
+def test_numbers_and_words_that_differ_otherwise_are_not_alike(tmp_path: Path) -> None:
+    found = read(tmp_path, ("image_name", "tags"), ("a", "1;01;1.5;10;-1"), ("b", "baresoil;bare soil;a-;a"))
+    assert not [finding for finding in found.findings if "looking like" in finding.what]
+
+
 def test_a_label_that_looks_like_one_of_a_model_is_reported(tmp_path: Path) -> None:
     file = tmp_path / "labels.csv"
     file.write_text("image_name,tags\na,clear\u200b;dry\nb,\u043b\u0435\u0441\n", encoding="utf-8")
