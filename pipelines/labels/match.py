@@ -209,8 +209,8 @@ def _refuse_different_kept(rows: Mapping[str, Sequence[Row]]) -> None:
     differing = [name for name, of_image in rows.items() if len({row.kept for row in of_image}) > 1]
     if differing:
         raise LabelError(
-            f"rows of an image differ in the columns that say how to split: {some_names(differing)}",
-            "make them agree in all rows of an image",
+            f"rows of an image name different sides of a split, or different groups: {some_names(differing)}",
+            "make all rows of an image agree; --labels and --validation_labels must have different images",
         )
 
 

@@ -132,7 +132,8 @@ def test_rows_that_name_all_tags_contradict_one_another_if_they_differ() -> None
 def test_rows_of_an_image_keep_one_value_of_a_column_or_are_refused() -> None:
     rows = [Row("a", frozenset({tag}), kept=("fold 1",)) for tag in ("clear", "haze")]
     assert labels.match(rows, ["c/a.jpg"], "chips").kept == (("fold 1",),)
-    with pytest.raises(labels.LabelError, match=r"rows of an image differ in the columns .*: a\.jpg; make them agree"):
+    told = r"rows of an image name different sides of a split, or different groups: a\.jpg; make all rows of an image"
+    with pytest.raises(labels.LabelError, match=told):
         labels.match([*rows, rows[0]._replace(kept=("fold 2",))], ["c/a.jpg"], "chips")
 
 
