@@ -104,6 +104,8 @@ def find_columns(table: Table, options: LabelOptions) -> Columns:
     nameless = Finding("columns without a name, ignored", unnamed)
     if not tags:
         labels, findings = _find_labels(table, others)
+        if not options.tags_columns:
+            _refuse_truths_alone(labels, others)
         return Columns(image, (), labels, None, {}, kept, (nameless, *findings))
     confidence = _find_confidence(table, names, (image, *tags))
     foreign = {column: name for column, name in others.items() if column != confidence}
@@ -169,6 +171,16 @@ def _find_labels(table: Table, others: Mapping[int, str]) -> tuple[dict[int, str
         Finding("columns with values other than 0 and 1, ignored", tuple(foreign.values())),
         Finding("labels with stray spaces in the header, trimmed", stray),
     )
+
+
+def _refuse_truths_alone(labels: Mapping[int, str], others: Mapping[int, str]) -> None:
+    """Refuse a column such as `value` as the only label, if another one may hold the labels that it speaks of."""
+    ignored = [name for column, name in _labels(others).items() if column not in labels]
+    if ignored and _TRUTHS.issuperset(map(_kind, labels.values())):
+        raise LabelError(
+            f"column {some_names(labels.values())} may say which of the labels in {some_names(ignored)} are there",
+            "name the column of labels by --tags_column, or say --tags_column none if each column is a label",
+        )
 
 
 def _labels(columns: Mapping[int, str]) -> dict[int, str]:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from pipelines import labels
-from tests.pipelines.labels.reading import Write, findings_of, refusal, tags_of
+from pipelines.labels import LabelOptions
+from tests.pipelines.labels.reading import Write, findings_of, read_with, refusal, tags_of
 
 # One column of tags
 
@@ -212,6 +213,17 @@ def test_a_row_for_each_image_and_label_is_refused_if_a_column_may_say_which_it_
     # A column to divide the images by says nothing of labels, nor does any where labels differ between images.
     assert tags_of(write(*rows[:2], rows[3], header="image,label,seen"))["b"] == {"sea"}
     assert tags_of(write(*rows, header="image,label,is_valid"))["b"] == {"sea"}
+
+
+def test_whether_a_label_is_there_is_no_label_itself(write: Write) -> None:
+    file = write("a,ash,1", "b,oak,1", header="image,species,value")
+    assert refusal(file) == (
+        "column value may say which of the labels in species are there; name the column of labels by --tags_column, or "
+        "say --tags_column none if each column is a label"
+    )
+    named, none = (read_with(file, LabelOptions(tags_columns=(column,))) for column in ("species", "none"))
+    assert (named.labels, none.labels) == (("ash", "oak"), ("value",))
+    assert labels.read_labels(write("a,1", "b,0", header="image,positive")).labels == ("positive",)
 
 
 @pytest.mark.parametrize("strange", ["low", "50%", "-1", "inf", "no"])
