@@ -107,18 +107,25 @@ def find_columns(table: Table, options: LabelOptions) -> Columns:
         if not options.tags_columns:
             _refuse_truths_alone(labels, others)
         return Columns(image, (), labels, None, {}, kept, (nameless, *findings))
-    confidence = _find_confidence(table, names, (image, *tags))
+    confidence = _find_confidence(table, names, (image, *tags), kept)
     foreign = {column: name for column, name in others.items() if column != confidence}
     unread = {column: name for column, name in _labels(foreign).items() if marks.tell_apart(table.counts[column])}
     ignored = Finding("columns other than names and tags, ignored", tuple(foreign.values()))
     return Columns(image, tags, {}, confidence, unread, kept, (nameless, ignored))
 
 
-def _find_confidence(table: Table, names: Sequence[str], taken: Sequence[int]) -> int | None:
-    """Find the column that says whether a row's tag is true, also if it is kept, e.g. to divide the images by it."""
+def _find_confidence(table: Table, names: Sequence[str], taken: Sequence[int], kept: Sequence[int]) -> int | None:
+    """Find the column that says whether a row's tag is true.
+
+    One that is kept, e.g. to divide the images by it, must be called confidence.
+    """
     kinds = {column: _kind(name) for column, name in enumerate(names) if column not in taken}
     named = [column for column, kind in kinds.items() if kind == _CONFIDENCE]
-    others = [column for column, kind in kinds.items() if kind in _TRUTHS and marks.are_all(table.counts[column])]
+    others = [
+        column
+        for column, kind in kinds.items()
+        if kind in _TRUTHS and column not in kept and marks.are_all(table.counts[column])
+    ]
     return next(iter((*named, *others)), None)
 
 

@@ -213,6 +213,8 @@ def test_a_row_for_each_image_and_label_is_refused_if_a_column_may_say_which_it_
     # A column to divide the images by says nothing of labels, nor does any where labels differ between images.
     assert tags_of(write(*rows[:2], rows[3], header="image,label,seen"))["b"] == {"sea"}
     assert tags_of(write(*rows, header="image,label,is_valid"))["b"] == {"sea"}
+    by_value = read_with(write("a,ship,1", "b,sea,0", header="image,label,value"), LabelOptions(keep=("value",)))
+    assert [set(row.tags) for row in by_value.rows] == [{"ship"}, {"sea"}]
 
 
 def test_whether_a_label_is_there_is_no_label_itself(write: Write) -> None:
