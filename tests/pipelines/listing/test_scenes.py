@@ -134,8 +134,8 @@ def test_a_scene_of_too_many_tiles_is_refused_with_what_to_do(tmp_path: Path, mo
     ("product", "remedy"),
     [
         ("sentinel-2-l2a", "add --bands 1,1,1 to show its only band as gray"),
-        ("planet-analytic-sr", "give --stretch, omit --product"),
-        ("naip", "give --stretch, omit --product"),
+        ("planet-analytic-sr", "give --stretch LOW:HIGH, omit --product"),
+        ("naip", "give --stretch LOW:HIGH, omit --product"),
     ],
 )
 def test_the_only_band_of_a_deep_scene_is_not_shown_as_that_of_a_product(
