@@ -92,6 +92,9 @@ def _tag(options: argparse.Namespace) -> int:
         log(failure.path, f"  failed to {failure.stage}: {failure.message}", "")
     if options.picture and panels:
         _draw(panels, options.picture)
+    elif options.picture:
+        # An older file may still be there.
+        _warn(f"--picture {options.picture} was not drawn: nothing was tagged")
     return ExitCode.STOPPED if tagged.failures else ExitCode.DONE
 
 

@@ -136,6 +136,14 @@ def test_one_bad_image_does_not_hide_the_others(
     assert f"{tmp_path}/empty.jpg\n  failed to decode: empty file" in printed.err
 
 
+def test_a_picture_of_nothing_is_missed(bundle_path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scene = write_scene(tmp_path / "scene.tif", np.zeros((3, 64, 64), np.uint8), photometric="RGB", nodata=0)
+    drawn = tmp_path / "look.png"
+    assert tag.main([str(scene), "--tile=32", "--model", bundle_path, "--picture", str(drawn)]) == 0
+    assert f"--picture {drawn} was not drawn: nothing was tagged" in capsys.readouterr().err
+    assert not drawn.exists()
+
+
 def test_a_picture_never_replaces_an_image(chip: Path, bundle_path: str, capsys: pytest.CaptureFixture[str]) -> None:
     image = chip.rename(chip.with_suffix(".png"))
     before = image.read_bytes()
