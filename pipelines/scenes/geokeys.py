@@ -16,8 +16,8 @@ GEOGRAPHIC_TYPE, DATUM, PRIME_MERIDIAN, ANGULAR_UNITS, ANGULAR_UNIT_SIZE = 2048,
 ELLIPSOID, SEMI_MAJOR, SEMI_MINOR, INVERSE_FLATTENING, TO_WGS84 = 2056, 2057, 2058, 2059, 2062
 PROJECTED_TYPE, LINEAR_UNITS, LINEAR_UNIT_SIZE = 3072, 3076, 3077
 
-_OF_PROJECTED = (PROJECTED_TYPE, PROJECTED_CITATION, PROJECTION, METHOD, LINEAR_UNITS)
-"""Keys that a geographic system has no use for."""
+_OF_PROJECTED = (PROJECTED_TYPE, PROJECTED_CITATION, PROJECTION, METHOD)
+"""Keys that a geographic system does not have."""
 _PROJECTED, _GEOGRAPHIC = 1, 2
 _PIXEL_IS_AREA = 1
 _USER_DEFINED = 32767
@@ -155,7 +155,8 @@ def read_crs(keys: Keys) -> Crs:
             raise ValueError(f"its coordinates are of model type {model}, neither projected nor geographic")
         # GDAL writes so what has no keys, as Mollweide's projection: they then name the system below it, and WKT all.
         is_projected = any(keys.get(key) for key in _OF_PROJECTED) or _wkt(keys)
-        model = _PROJECTED if is_projected else _GEOGRAPHIC if geographic else None
+        is_geographic = geographic and LINEAR_UNITS not in keys
+        model = _PROJECTED if is_projected else _GEOGRAPHIC if is_geographic else None
     if model == _GEOGRAPHIC:
         if code := _code(geographic):
             return Crs(code, _unit(keys, ANGULAR_UNITS, ANGULAR_UNIT_SIZE, _ANGULAR_UNITS))
