@@ -1,4 +1,4 @@
-"""Make a picture of a JPEG 2000 of one band of more than 8 bits, whose values are shown as the user says."""
+"""Read what the user says of JPEG 2000s: how one band of more than 8 bits is shown, and what holds no data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipelines.images.layout import Layout, UntrustedColoursError
 from pipelines.images.loading import STRIP_PIXELS, load_whole, open_image
 from pipelines.images.parts import Data
 from pipelines.images.products import PRODUCTS
-from pipelines.images.rendering import NO_RENDERING, Rendering
+from pipelines.images.rendering import COLOURS, NO_RENDERING, Rendering
 from pipelines.images.tiff.rendering import stretched
 
 _PILLOWS_BITS = 16
@@ -30,11 +30,14 @@ def read_raster(data: Data, rendering: Rendering = NO_RENDERING) -> Layout:
       ImageError: it is damaged, not supported, or its colours are unknown.
     """
     layout = read_jpeg2000(data, rendering)
+    fill = PRODUCTS[rendering.product].fill if rendering.product else None
+    if layout.samples == len(COLOURS) and layout.bits == 8:
+        # Sentinel-2's true colours, in which no surface is black.
+        return layout._replace(no_data=fill)
     if layout.samples > 1 or layout.bits <= 8 or not rendering.stretch:
         return layout
     if len(set(rendering.stretch)) != 1:
         raise UntrustedColoursError("JPEG 2000 of one band, but --stretch says three ranges", "give it one range")
-    fill = PRODUCTS[rendering.product].fill if rendering.product else None
     return layout._replace(render=partial(_render, layout, *rendering.stretch[0], fill))
 
 

@@ -14,7 +14,7 @@ from rasterio.enums import ColorInterp
 
 from pipelines.images import DecodeSettings, decode
 from pipelines.images.limits import Limits
-from pipelines.images.rendering import NO_RENDERING
+from pipelines.images.rendering import NO_RENDERING, Rendering, rendering_of
 from pipelines.listing.lookup import refer
 from pipelines.listing.scenes import CutSettings, cut_scenes
 from pipelines.reading.ahead import LookAhead
@@ -43,14 +43,14 @@ def write(path: Path, bands: int = 3, **options: Any) -> Path:
     return path
 
 
-def cut(path: Path) -> list[Listed]:
-    return list(cut_scenes([refer(str(path))], CutSettings(GRID, NO_RENDERING, MOST)))
+def cut(path: Path, grid: Grid = GRID, rendering: Rendering = NO_RENDERING) -> list[Listed]:
+    return list(cut_scenes([refer(str(path))], CutSettings(grid, rendering, MOST)))
 
 
-def read(path: Path) -> list[Image | Failure | Empty]:
-    decoding = DecodeSettings(GRID.tile, "bilinear", MOST)
-    with closing(LookAhead(ImageSource(decoding, Limits(), 2, grid=GRID), 4)) as ahead:
-        return list(ahead.read(cut(path)))  # type: ignore[arg-type]
+def read(path: Path, grid: Grid = GRID, rendering: Rendering = NO_RENDERING) -> list[Image | Failure | Empty]:
+    decoding = DecodeSettings(grid.tile, "bilinear", MOST, rendering)
+    with closing(LookAhead(ImageSource(decoding, Limits(), 2, grid=grid), 4)) as ahead:
+        return list(ahead.read(cut(path, grid, rendering)))  # type: ignore[arg-type]
 
 
 def check(path: Path) -> None:
@@ -125,6 +125,23 @@ def test_pixels_without_area_have_no_geometry(tmp_path: Path) -> None:
     assert isinstance(first, Image)
     assert first.footprint
     assert not first.footprint.geometry
+
+
+@pytest.mark.parametrize(
+    ("product", "kinds"), [("sentinel-2-l2a", [Empty, Image]), ("planet-analytic", [Image, Image]), ("", [Image] * 2)]
+)
+def test_true_colours_of_sentinel_2_hold_no_data_where_they_are_0(
+    product: str, kinds: list[type], tmp_path: Path
+) -> None:
+    """ESA's files cannot say it themselves."""
+    values = samples(64, 128, 3, "uint8") + 1
+    values[:, :, :100] = 0
+    Picture.fromarray(values.transpose(1, 2, 0)).save(tmp_path / "TCI.jp2", irreversible=False)
+    rendering = rendering_of(product)
+    shown = read(tmp_path / "TCI.jp2", Grid(64, 64, 0.4), rendering)
+    assert [type(item) for item in shown] == kinds
+    assert isinstance(shown[-1], Image)
+    assert shown[-1].repairs == ("no_data_kept",) * (Empty in kinds)
 
 
 def test_a_scene_without_a_place_is_cut_if_it_is_large(tmp_path: Path) -> None:
