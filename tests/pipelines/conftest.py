@@ -65,6 +65,14 @@ def forked_workers(jobs: Server, tmp_path_factory: pytest.TempPathFactory) -> It
         yield Cluster(jobs, workers)
 
 
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pack the wheel that is staged with each job."""
+    from pipelines.runners import staging
+
+    return staging.pack_wheel(tmp_path_factory.mktemp("wheel"))
+
+
 @pytest.fixture
 def runner(request: pytest.FixtureRequest) -> Iterator[Sequence[str]]:
     """Beam's flags that choose the runner: none for the local one, which a test gets that does not ask for both."""
@@ -72,7 +80,10 @@ def runner(request: pytest.FixtureRequest) -> Iterator[Sequence[str]]:
         yield ()
         return
     workers: Cluster = request.getfixturevalue("forked_workers")
-    yield workers.flags
+    wheel: Path = request.getfixturevalue("wheel")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipelines.runners.staging.pack_wheel", lambda folder: shutil.copy(wheel, folder))
+        yield workers.flags
     # Of a test that has failed this is shown.
     print(workers.jobs.tail, workers.workers.tail, sep="\n")
 
