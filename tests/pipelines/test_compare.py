@@ -16,12 +16,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from duckdb import DuckDBPyConnection
 
 from pipelines import compare as command
 from pipelines import map as map_command
 from pipelines import storage
 from pipelines.output.footers import probability_columns
 from pipelines.output.run import Accounts
+from pipelines.results.comparing import comparison, matching
 from tests.conftest import Bucket
 from tests.image_files import picture, unmarked_rgba_jpeg
 
@@ -131,6 +133,32 @@ def test_the_figures_are_those_of_a_count_by_hand(
     assert "\nlargest changes of a probability:\n  " in printed
     assert re.search(r"^tag +in A +in B +kept +gained +lost  mean change of p  largest change of p$", printed, re.M)
     assert "images: 25 in both (2 with a changed file), 15 only in A (2 failed in B), 15 only" in printed
+
+
+def test_many_labels_are_counted_in_queries_of_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # One query about 1,000 labels took 24 GB.
+    labels = [f"label {number}" for number in range(45)]
+    paths = [f"{number}.jpg" for number in range(5)]
+    a, b = (random_rows(Random(seed), labels, paths) for seed in (1, 2))
+    outputs = [str(write(tmp_path / "a", labels, a)), str(write(tmp_path / "b", labels, b))]
+    asked: list[str] = []
+
+    def ask(database: DuckDBPyConnection, query: str) -> list[tuple[Any, ...]]:
+        asked.append(query)
+        return matching.rows(database, query)
+
+    monkeypatch.setattr(comparison, "rows", ask)
+
+    found = figures(outputs, tmp_path, f"--html={tmp_path}/page.html")
+
+    assert max(query.count("FILTER") for query in asked) <= 60
+    assert [tag["tag"] for tag in found["tags"]] == labels
+    page = (tmp_path / "page.html").read_text()
+    for tag in found["tags"]:
+        label = tag["tag"]
+        of_a, of_b = ({path for path in paths if label in found[path][0]} for found in (a, b))
+        assert (tag["kept"], tag["gained"], tag["lost"]) == (len(of_a & of_b), len(of_b - of_a), len(of_a - of_b))
+        assert (f"<h3>{label}</h3>" in page) == (of_a != of_b)
 
 
 def test_with_some_tags_only_these_count(outputs: list[str], rows: tuple[Rows, Rows], tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.output.footers import Footer
@@ -18,6 +18,8 @@ GAINED, LOST = "gained", "lost"
 MOST_SHOWN = 20
 """Images among the largest changes."""
 
+_AT_ONCE = 20
+"""Labels that a query is about: DuckDB takes time, and for examples memory, with the square of their number."""
 _DIGITS = 6
 
 
@@ -196,23 +198,26 @@ def _images(database: DuckDBPyConnection, labels: int) -> Images:
 
 
 def _tags(database: DuckDBPyConnection, labels: Sequence[str]) -> list[TagChanges]:
-    figures = [
-        figure
-        for number in range(len(labels))
-        for figure in (
-            f"count(*) FILTER (WHERE a.t_{number} AND b.t_{number})",
-            f"count(*) FILTER (WHERE b.t_{number} AND NOT a.t_{number})",
-            f"count(*) FILTER (WHERE a.t_{number} AND NOT b.t_{number})",
-            f"avg(abs(b.p_{number} - a.p_{number}))",
-            f"max(abs(b.p_{number} - a.p_{number}))",
-        )
-    ]
-    [found] = rows(database, f"SELECT {', '.join(figures)} FROM {MATCHED}")
-    each = iter(found)
-    return [
-        TagChanges(label, next(each), next(each), next(each), _rounded(next(each)), _rounded(next(each)))
-        for label in labels
-    ]
+    changes = []
+    for part in _parts(len(labels)):
+        figures = [
+            figure
+            for number in part
+            for figure in (
+                f"count(*) FILTER (WHERE a.t_{number} AND b.t_{number})",
+                f"count(*) FILTER (WHERE b.t_{number} AND NOT a.t_{number})",
+                f"count(*) FILTER (WHERE a.t_{number} AND NOT b.t_{number})",
+                f"avg(abs(b.p_{number} - a.p_{number}))",
+                f"max(abs(b.p_{number} - a.p_{number}))",
+            )
+        ]
+        [found] = rows(database, f"SELECT {', '.join(figures)} FROM {MATCHED}")
+        each = iter(found)
+        changes += [
+            TagChanges(labels[number], next(each), next(each), next(each), _rounded(next(each)), _rounded(next(each)))
+            for number in part
+        ]
+    return changes
 
 
 def _largest(database: DuckDBPyConnection, labels: Sequence[str], shared: Sequence[int]) -> list[Change]:
@@ -238,23 +243,31 @@ def _examples(
     database: DuckDBPyConnection, labels: Sequence[str], most: int
 ) -> dict[tuple[str, str], Sequence[Change]]:
     """Choose images for each tag: the largest changes; of equal ones, the last by their paths."""
-    wanted = [
-        (number, label, kind, f"{one}.t_{number} AND NOT {other}.t_{number}")
-        for number, label in enumerate(labels)
-        for kind, one, other in ((GAINED, "b", "a"), (LOST, "a", "b"))
-    ]
-    chosen = ", ".join(
-        f"arg_max({{'path': path, 'a': a.p_{number}, 'b': b.p_{number}, 'fingerprint': b.fingerprint}}, "
-        f"{{'change': coalesce(abs(b.p_{number} - a.p_{number}), 0), 'path': path}}, {most}) FILTER (WHERE {condition})"
-        for number, _, _, condition in wanted
-    )
-    [found] = rows(database, f"SELECT {chosen} FROM {MATCHED}")
-    return {
-        (label, kind): [
-            Change(one["path"], label, one["a"], one["b"], one["fingerprint"] or "") for one in examples or ()
+    examples: dict[tuple[str, str], Sequence[Change]] = {}
+    for part in _parts(len(labels)):
+        wanted = [
+            (number, kind, f"{one}.t_{number} AND NOT {other}.t_{number}")
+            for number in part
+            for kind, one, other in ((GAINED, "b", "a"), (LOST, "a", "b"))
         ]
-        for (_, label, kind, _), examples in zip(wanted, found, strict=True)
-    }
+        chosen = ", ".join(
+            f"arg_max({{'path': path, 'a': a.p_{number}, 'b': b.p_{number}, 'fingerprint': b.fingerprint}}, "
+            f"{{'change': coalesce(abs(b.p_{number} - a.p_{number}), 0), 'path': path}}, {most}) "
+            f"FILTER (WHERE {condition})"
+            for number, _, condition in wanted
+        )
+        [found] = rows(database, f"SELECT {chosen} FROM {MATCHED}")
+        for (number, kind, _), of_kind in zip(wanted, found, strict=True):
+            label = labels[number]
+            examples[label, kind] = [
+                Change(one["path"], label, one["a"], one["b"], one["fingerprint"] or "") for one in of_kind or ()
+            ]
+    return examples
+
+
+def _parts(labels: int) -> Iterator[range]:
+    """Divide the numbers of labels into ranges, each for a query of its own."""
+    return (range(first, min(first + _AT_ONCE, labels)) for first in range(0, labels, _AT_ONCE))
 
 
 def _rounded(number: float | None) -> float | None:
