@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from pipelines import storage
-from pipelines.commandline.files import open_bytes, open_named
+from pipelines.commandline.files import is_standard_output, open_bytes, open_named
 from pipelines.commandline.parser import UsageError, print_error
 from pipelines.commandline.printing import log, show, to_output
 from pipelines.commandline.queries import OPENS, TOP, WRITES, parse_query
@@ -89,14 +89,15 @@ def _write(selection: Selection, flags: argparse.Namespace) -> None:
     if flags.csv or flags.parquet:
         flag, write = ("--csv", write_csv) if flags.csv else ("--parquet", write_parquet)
         path = flags.csv or flags.parquet
+        stream = sys.stderr if is_standard_output(path) else sys.stdout
         with open_bytes(flag, path) as file:
             rows = write(selection, file)
     else:
         flag, hand_over = ("--fiftyone", write_fiftyone) if flags.fiftyone else ("--label_studio", write_label_studio)
-        path = flags.fiftyone or flags.label_studio
+        path, stream = flags.fiftyone or flags.label_studio, sys.stdout
         with open_named(flag, path) as text:
             rows = hand_over(selection, text)
-    show(f"{path}: {rows:,} images")
+    show(f"{path}: {rows:,} images", file=stream)
     if flags.label_studio:
         show(f"labelling interface: {label_studio_interface(selection)}")
 

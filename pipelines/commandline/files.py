@@ -72,15 +72,24 @@ def open_bytes(flag: str, path: str) -> Iterator[IO[bytes]]:
         yield file
 
 
+def is_standard_output(path: str) -> bool:
+    """Return whether a path is another name of standard output, e.g. `/dev/stdout`."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(1))
+    except OSError:
+        return False
+
+
 @contextmanager
 def _open_local(path: str) -> Iterator[IO[bytes]]:
-    target = os.path.realpath(path)
-    partial = f"{target}.{os.getpid()}.partial"
-    mode = os.stat(target).st_mode if os.path.exists(target) else None
+    mode = os.stat(path).st_mode if os.path.exists(path) else None
     if mode is not None and not stat.S_ISREG(mode):
-        with open(target, "wb") as file:
+        # By the name given: that which the link of an unnamed pipe leads to, as of `>(gzip > x.gz)`, is no path.
+        with open(path, "wb") as file:
             yield file
         return
+    target = os.path.realpath(path)
+    partial = f"{target}.{os.getpid()}.partial"
     try:
         with open(partial, "wb") as file:
             yield file

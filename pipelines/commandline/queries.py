@@ -141,6 +141,8 @@ def _check(flags: argparse.Namespace) -> None:
         )
     if flags.csv == "-" and sys.stdout.isatty():
         raise UsageError("--csv - prints control characters in names unescaped", "pipe it, or name a file")
+    if flags.parquet == "-":
+        raise UsageError("--parquet - would be a file of this name: only --csv goes to standard output", "name a file")
     for flag, path in (("--fiftyone", flags.fiftyone), ("--label_studio", flags.label_studio)):
         if path is not None and (storage.is_remote(path) or not path.lower().endswith(".json")):
             raise UsageError(f"{flag} {path} is not a local .json file")

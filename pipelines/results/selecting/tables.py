@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import IO
 
 import pyarrow as pa
@@ -16,6 +17,8 @@ from pipelines.results.selecting.selection import Selection
 
 SEPARATOR = ";"
 """Between the tags, or repairs, in a cell."""
+# What would otherwise be read as several.
+_UNCLEAR = f'{SEPARATOR}|^"'
 
 # A spreadsheet takes such a text for a formula, and runs it.
 _FORMULA = r"^([=+\-@\t\r])"
@@ -71,15 +74,32 @@ def _flatten(batch: pa.RecordBatch) -> pa.RecordBatch:
     columns: dict[str, pa.Array] = {}
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         if pa.types.is_list(column.type):
-            columns[name] = _harmless(pc.binary_join(column, SEPARATOR))
+            columns[name] = _harmless(_joined(column))
         elif name == BOUNDS and pa.types.is_struct(column.type):
             for index, part in enumerate(column.flatten()):
                 end = column.type.field(index).name
-                # A column of the list may have this name.
-                columns[f"{BOUNDS}_{end}" if end in batch.schema.names else end] = part
+                columns[_free(end, batch.schema.names)] = part
         else:
             columns[name] = _harmless(column) if pa.types.is_string(column.type) else column
     return pa.RecordBatch.from_arrays(list(columns.values()), _harmless(pa.array(columns, pa.string())).to_pylist())
+
+
+def _joined(lists: pa.ListArray) -> pa.Array:
+    """Join the texts of each list; one that holds the separator, or begins with a quote, is in quotes."""
+    if not pc.any(pc.match_substring_regex(lists.flatten(), _UNCLEAR)).as_py():
+        return pc.binary_join(lists, SEPARATOR)
+    texts = [None if one is None else SEPARATOR.join(map(_quoted, one)) for one in lists.to_pylist()]
+    return pa.array(texts, pa.string())
+
+
+def _quoted(text: str) -> str:
+    return '"{}"'.format(text.replace('"', '""')) if SEPARATOR in text or text.startswith('"') else text
+
+
+def _free(name: str, taken: Sequence[str]) -> str:
+    """Name the column of a bound: a column of the list may have its name."""
+    spellings = itertools.chain([name, f"{BOUNDS}_{name}"], (f"{BOUNDS}_{name}_{n}" for n in itertools.count(2)))
+    return next(spelling for spelling in spellings if spelling not in taken)
 
 
 def _has_text(kind: pa.DataType) -> bool:

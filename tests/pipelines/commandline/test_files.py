@@ -81,6 +81,16 @@ def test_a_long_text_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link.json", "x.json"]
 
 
+def test_a_long_text_goes_to_a_pipe_without_a_name() -> None:
+    # As of `--csv >(gzip > x.csv.gz)`: its link in /dev/fd leads to `pipe:[4711]`.
+    reading, writing = os.pipe()
+    with open(reading, encoding="utf-8") as pipe:
+        with open_named("--csv", f"/dev/fd/{writing}") as file:
+            file.write("new")
+        os.close(writing)
+        assert pipe.read() == "new"
+
+
 def test_a_long_text_goes_to_a_device_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "full.json").symlink_to("/dev/full")
 

@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -82,6 +84,23 @@ def test_csv_has_all_columns_as_text_and_no_formulas(ask: Ask, run: Run, tmp_pat
     assert (code, printed) == (2, "")
     assert error.count("\n") == 1
     assert "has a line break" in error
+
+
+def test_tags_with_a_semicolon_stay_apart_in_csv(ask: Ask, run: Run, tmp_path: Path) -> None:
+    here = run_of(run, tmp_path / "out", ("a", "b", "a;b", '"c"'))
+    write_images(here, {"/1.jpg": (0.9, 0.9, 0.1, 0.1), "/2.jpg": (0.1, 0.1, 0.9, 0.9), "/3.jpg": (0.1,) * 4})
+
+    rows = csv.DictReader(io.StringIO(ask(here.output, "--csv", "-")[1], newline=""))
+
+    assert [row["tags"] for row in rows] == ["a;b", '"a;b";"""c"""', ""]
+
+
+def test_standard_output_by_another_name_gets_rows_alone(ask: Ask, output: Path) -> None:
+    command = [sys.executable, "-m", "pipelines.query", str(output), "--csv", "/dev/stdout"]
+
+    printed = subprocess.run(command, capture_output=True, text=True)
+
+    assert (printed.stdout, printed.stderr) == (ask(output, "--csv", "-")[1], "/dev/stdout: 4 images\n")
 
 
 def test_parquet_has_the_rows_as_they_are(ask: Ask, output: Path, tmp_path: Path) -> None:
@@ -182,15 +201,16 @@ def test_a_statement_that_duckdb_could_not_carry_out_is_not_written(ask: Ask, ou
 
 
 def test_columns_of_the_list_are_in_csv_whatever_their_names(ask: Ask, run: Run, tmp_path: Path) -> None:
-    kept = tuple(KeptColumn(name, "string") for name in ("xmin", "=1+1"))
+    kept = tuple(KeptColumn(name, "string") for name in ("xmin", "bbox_xmin", "=1+1"))
     (tmp_path / "s.tif").touch()
     one = window(f"{tmp_path}/s.tif", 0, [0.9])
-    one = one._replace(ref=one.ref._replace(kept=("mine", "@x")))
+    one = one._replace(ref=one.ref._replace(kept=("mine", "mine, too", "@x")))
     write(replace(with_grid(run_of(run, tmp_path / "out", ("road",))), kept=kept), [one])
 
     [row] = csv.DictReader(io.StringIO(ask(tmp_path / "out", "--csv", "-")[1]))
 
-    assert (row["xmin"], row["bbox_xmin"], row["ymin"], row["'=1+1"]) == ("mine", "0", "20", "'@x")
+    assert (row["xmin"], row["bbox_xmin"], row["bbox_xmin_2"], row["ymin"]) == ("mine", "mine, too", "0", "20")
+    assert row["'=1+1"] == "'@x"
 
 
 def test_embeddings_stay_in_parquet_and_out_of_csv(ask: Ask, run: Run, tmp_path: Path) -> None:

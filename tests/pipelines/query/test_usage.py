@@ -37,6 +37,7 @@ from tests.pipelines.results.tagged_outputs import image, run_of, write
         (["road", "--pats"], "unknown argument --pats; did you mean --paths?"),
         (["--fiftyone", "x.txt"], "--fiftyone x.txt is not a local .json file"),
         (["--csv", "s3:/x/y.csv"], "did you mean s3://x/y.csv?"),
+        (["--parquet", "-"], "only --csv goes to standard output; name a file"),
         (["--copy_to", "http://host/x"], "--copy_to http://host/x cannot be written to"),
         (["--link_to", "gs://x"], "--link_to gs://x is not a local folder"),
         (["--csv", "/nowhere/x.csv"], "--csv /nowhere/x.csv cannot be written: No such file"),
