@@ -62,7 +62,7 @@ class BoundToRelease:
         It is checked before any class is looked up: in a different release, the class may have a different name or not
         exist.
         """
-        # By zlib: to begin with, bz2 takes longer than all else about a step.
+        # With bz2, the default, packing would take longer than everything else about a step.
         return _take_up, (tuple(running_release()), pickler.dumps((type(self), self.__dict__), use_zlib=True))
 
 
