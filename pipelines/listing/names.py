@@ -24,9 +24,18 @@ OTHERS = "other endings"
 CURVES = "curves of bundles"
 """Under which the pictures are counted that training draws into a bundle."""
 
-MASKS = "usable data masks"
-"""Under which Planet's masks are counted, which lie next to scenes as TIFFs and are no pictures."""
-_MASK = re.compile(r"_(?:udm2|DN_udm)(?:_[a-z_]+)?\.tiff?$", re.IGNORECASE)
+MASKS = "masks of scenes"
+"""Under which masks and classes of pixels are counted. They lie next to scenes, are no pictures, and where they have 8
+bits would be tagged as such."""
+_MASK = re.compile(
+    # Planet
+    r"(?:_(?:udm2|DN_udm)(?:_[a-z_]+)?\.tiff?"
+    # Sentinel-2: files of its SAFE format, and its scene classification as cloud-optimized GeoTIFF
+    r"|(?:^|/)MSK_[A-Z]{6}_(?:B[0-9A]{2}|[126]0m)\.jp2|_(?:SCL|CLD|SNW)_[126]0m\.(?:jp2|tiff?)|(?:^|/)SCL\.tiff?"
+    # Landsat Collection 2, and Harmonized Landsat Sentinel-2
+    r"|_(?:QA_PIXEL|QA_RADSAT|SR_QA_AEROSOL|SR_CLOUD_QA|ST_QA)\.tiff?|(?:^|/)HLS\.[^/]*\.Fmask\.tiff?)$",
+    re.IGNORECASE,
+)
 
 _WRITTEN = re.compile(
     # The tables and the manifest of a run, by its name, and the lock.

@@ -44,17 +44,34 @@ def test_what_a_folder_passes_over_is_counted(tmp_path: Path) -> None:
     assert passed_over == {".heic": 2, "no ending": 1, "hidden": 1}
 
 
+MASKS = (
+    *("T33UUP_20200101T101031_SCL_20m.jp2", "MSK_CLDPRB_20m.jp2", "MSK_DETFOO_B8A.jp2", "SCL.tif"),
+    *(
+        "LC08_L2SP_193023_20200101_20200823_02_T1_QA_PIXEL.TIF",
+        "LC08_L2SP_193023_20200101_20200823_02_T1_SR_QA_AEROSOL.TIF",
+    ),
+    "HLS.S30.T33UUP.2020001T101031.v2.0.Fmask.tif",
+)
+PICTURES = ("T33UUP_20200101T101031_TCI_10m.jp2", "x_SCL.tif", "MSK_1.jp2", "QA_PIXELS.TIF", "x.Fmask.tif", "x_QA.TIF")
+
+
 @pytest.mark.parametrize("pattern", ["", "**/*.tif", "deep/*"])
 def test_masks_of_scenes_are_passed_over_by_folders_and_patterns(pattern: str, tmp_path: Path, bucket: Bucket) -> None:
     masks = [f"deep/x_3B_{name}.tif" for name in ("udm2", "udm2_clip", "AnalyticMS_DN_udm", "UDM2_clip_file_format")]
+    masks += [f"deep/{name}" for name in MASKS if pattern != "**/*.tif" or name.endswith(".tif")]
     for name in ("deep/x_3B_AnalyticMS_SR.tif", "deep/x_udm2_of.tif.tif", *masks):
         storage.write(f"{bucket.path}/{name}", b"a")
         write(tmp_path, name)
     for root in (str(tmp_path), bucket.path):
         names, passed_over = listed(root, pattern)
         assert names == ["deep/x_3B_AnalyticMS_SR.tif", "deep/x_udm2_of.tif.tif"]
-        assert passed_over == {"usable data masks": 4}
+        assert passed_over == {"masks of scenes": len(masks)}
         assert listed(root, masks[0]) == (masks[:1], {}), "named by itself"
+
+
+def test_names_that_are_only_like_those_of_masks_are_listed() -> None:
+    assert all(map(is_image, PICTURES))
+    assert not any(map(is_image, MASKS))
 
 
 def test_files_of_ever_different_endings_are_counted_in_little_memory(tmp_path: Path) -> None:
