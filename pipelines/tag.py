@@ -74,7 +74,7 @@ def _tag(options: argparse.Namespace) -> int:
     from pipelines.quicklook.tagging import tag_images
 
     ignore_metadata_warnings()
-    grid = read_grid(options.tile, options.stride, options.min_valid, options.edge, options.mask)
+    grid = read_grid(options.tile, options.stride, options.min_valid, options.edge, options.mask, options.nodata)
     said = read_rendering(options.bands, options.stretch, options.product)
     check_percentiles(said, bool(grid))
     documents = read_documents(options.asset, options.allow_vrt, options.tile, options.bands)

@@ -73,6 +73,7 @@ class PredictOptions:
     min_valid: float | None = None
     edge: str | None = None
     mask: str | None = None
+    nodata: float | None = None
     asset: str | None = None
     allow_vrt: str | None = None
     progress: str = "auto"
@@ -150,7 +151,7 @@ class PredictOptions:
     @property
     def grid(self) -> Grid:
         """How scenes are cut into windows."""
-        return read_grid(self.tile, self.stride, self.min_valid, self.edge, self.mask)
+        return read_grid(self.tile, self.stride, self.min_valid, self.edge, self.mask, self.nodata)
 
     @property
     def documents(self) -> Documents:

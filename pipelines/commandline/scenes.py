@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 
 from pipelines import storage
@@ -33,6 +34,13 @@ def add_scenes(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="SHARE",
         help=f"leave out windows with a smaller share of valid pixels (default {NO_GRID.min_valid})",
+    )
+    group.add_argument(
+        "--nodata",
+        type=float,
+        metavar="VALUE",
+        help="value of the pixels of TIFFs that hold no data, in place of the one that a file names, e.g. 0 for black "
+        "borders",
     )
     group.add_argument(
         "--mask",
@@ -115,7 +123,12 @@ def _read_trusted(allow_vrt: str | None) -> tuple[str, ...] | None:
 
 
 def read_grid(
-    tile: int | None, stride: int | None, min_valid: float | None, edge: str | None, mask: str | None
+    tile: int | None,
+    stride: int | None,
+    min_valid: float | None,
+    edge: str | None,
+    mask: str | None,
+    nodata: float | None,
 ) -> Grid:
     """Read the values of the flags.
 
@@ -123,21 +136,24 @@ def read_grid(
       UsageError: a value is out of its range, or needs `--tile`.
     """
     if tile is None:
-        for flag, value in (("--stride", stride), ("--min_valid", min_valid), ("--edge", edge), ("--mask", mask)):
-            if value is not None:
-                raise UsageError(f"{flag} needs --tile", "add --tile, e.g. --tile 256")
+        others = {"--stride": stride, "--min_valid": min_valid, "--edge": edge, "--mask": mask, "--nodata": nodata}
+        if flag := next((flag for flag, value in others.items() if value is not None), ""):
+            raise UsageError(f"{flag} needs --tile", "add --tile, e.g. --tile 256")
         return NO_GRID
     for flag, pixels in (("--tile", tile), ("--stride", tile if stride is None else stride)):
         if not _LEAST <= pixels <= _MOST:
             raise UsageError(f"{flag} must be between {_LEAST} and {_MOST:,} pixels, not {pixels:,}")
     if min_valid is not None and not 0 <= min_valid <= 1:
         raise UsageError(f"--min_valid must be between 0 and 1, not {min_valid}")
+    if nodata is not None and not math.isfinite(nodata):
+        raise UsageError(f"--nodata {nodata}: NaN and infinity never hold data", "give the value of a pixel, e.g. 0")
     return Grid(
         tile,
         tile if stride is None else stride,
         NO_GRID.min_valid if min_valid is None else min_valid,
         SHIFT if edge is None else edge,
         0.0 if mask is None else _read_mask(mask),
+        nodata,
     )
 
 

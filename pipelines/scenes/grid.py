@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ class Grid(NamedTuple):
       min_valid: least share of a window that must hold data, 0 to 1.
       edge: one of `EDGES`.
       clear: least share of a window that must be clear by Planet's usable data mask, 0 to 1; 0 if none is asked for.
+      nodata: value of the pixels that hold no data, in place of those that files name; None to believe the files.
     """
 
     tile: int = 0
@@ -33,13 +35,15 @@ class Grid(NamedTuple):
     min_valid: float = 0.5
     edge: str = SHIFT
     clear: float = 0.0
+    nodata: float | None = None
 
     def __bool__(self) -> bool:
         return self.tile > 0
 
     def __str__(self) -> str:
-        mask = f" --mask={CLEAR}{self.clear:g}" if self.clear else ""
-        return f"--tile={self.tile} --stride={self.stride} --min_valid={self.min_valid:g} --edge={self.edge}{mask}"
+        given = f" --mask={CLEAR}{self.clear:g}" if self.clear else ""
+        given += "" if self.nodata is None else f" --nodata={self.nodata:.17g}"
+        return f"--tile={self.tile} --stride={self.stride} --min_valid={self.min_valid:g} --edge={self.edge}{given}"
 
     def starts(self, length: int) -> list[int]:
         """Return where windows begin along one side of a scene.
@@ -81,6 +85,8 @@ class Grid(NamedTuple):
         described = self._asdict()
         if not self.clear:
             del described["clear"]
+        if self.nodata is None:
+            del described["nodata"]
         return described
 
 
@@ -103,6 +109,8 @@ def read_grid(described: Any) -> Grid:
         raise ValueError("a grid of an unknown kind")
     if not all(type(share) in (int, float) and 0 <= share <= 1 for share in (grid.min_valid, grid.clear)):
         raise ValueError("a grid with a share beyond 0 and 1")
+    if grid.nodata is not None and not (type(grid.nodata) in (int, float) and math.isfinite(grid.nodata)):
+        raise ValueError("a grid with a no-data value that is no number")
     return grid
 
 

@@ -24,10 +24,10 @@ from pipelines.images.limits import HEAD
 from pipelines.images.parts import Divided
 from pipelines.images.products import PRODUCTS
 from pipelines.images.rendering import Rendering, ask_for_values
-from pipelines.images.tiff.directories import read_directory
+from pipelines.images.tiff.directories import NO_DATA, read_directory
 from pipelines.images.tiff.gaps import write_gap
 from pipelines.images.tiff.layout import read_tiff
-from pipelines.images.tiff.parts import DividedTiff, divide, divide_mask, divide_opacity
+from pipelines.images.tiff.parts import DividedTiff, divide, divide_mask, divide_opacity, with_text
 from pipelines.images.tiff.rasters import find_raster
 from pipelines.images.tiff.strips import HEIGHT, PLANES, SEPARATE_PLANES, WIDTH
 from pipelines.records import ImageRef
@@ -156,6 +156,11 @@ def _open_jpeg2000(ref: ImageRef, pages: Pages, grid: Grid, rendering: Rendering
     if georeference is None and max(layout.width, layout.height) <= least:
         return None
     _check_depth(layout, ask_for_values(rendering))
+    if grid.nodata is not None:
+        raise UnsupportedImageError(
+            "--nodata of a JPEG 2000 is not supported",
+            "turn it into a GeoTIFF, e.g. with gdal_translate -of COG; for Sentinel-2, --product says it instead",
+        )
     image = read_tiles(pages)
     division = divide_scene(image.width, image.height, image.block, grid)
     return Scene(ref, image, None, (), layout.source, (), rendering, georeference, division)
@@ -191,6 +196,8 @@ def _open_tiff(ref: ImageRef, pages: Pages, grid: Grid, rendering: Rendering, le
     layout = read_tiff(pages, rendering)
     _check_depth(layout, _ask_of_only_band(rendering))
     image = divide(pages, directory)
+    if grid.nodata is not None:
+        image = with_text(image, NO_DATA, f"{grid.nodata:.17g}".encode())
     division = divide_scene(image.width, image.height, image.block, grid)
     raster = find_raster(directory, rendering)
     separate = directory.tags.get(PLANES, (1,))[0] == SEPARATE_PLANES

@@ -66,7 +66,7 @@ def open_stack(ref: ImageRef, stack: Stack, grid: Grid, rendering: Rendering) ->
     planes = list[_Plane]()
     for colour, (band, file) in enumerate(zip(bands, stack.bands, strict=True)):
         with about(file.path):
-            no_data = virtual.band(band).no_data if virtual else ""
+            no_data = virtual.band(band).no_data if virtual and grid.nodata is None else ""
             plane = _open_plane(file, grid, _of_colour(rendering, colour), no_data)
             if len(bands) > 1:
                 _check_name(plane, rendering.product, colour)

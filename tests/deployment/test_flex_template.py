@@ -81,6 +81,7 @@ GOOD = {
     "tile": ["256"],
     "stride": ["128"],
     "min_valid": ["0", "0.5", "1"],
+    "nodata": ["0", "-9999", "65535.0", "-3.4e38", ".5"],
     "mask": ["udm2:clear>=0.5", "udm2:clear>=1", "udm2:clear>=.25"],
     "asset": ["visual", "true colour", "red,green,blue"],
     "allow_vrt": ["true", "gs://bands", "s3://bands/a,gs://archive"],
@@ -112,6 +113,7 @@ BAD = {
     "tile": ["0", "256px"],
     "stride": ["0", "-1"],
     "min_valid": ["2", "50%"],
+    "nodata": ["nan", "black", "0,0", "inf"],
     "mask": ["udm2", "udm2:clear>=0", "udm2:clear>=2", "udm2:cloud<=0.1"],
     "asset": ["", "a\nb"],
     "allow_vrt": ["", "bands", "/bands", "gs://a,b"],
@@ -139,7 +141,7 @@ def named(parameters: dict[str, str]) -> list[str]:
 def with_value(name: str, value: str) -> dict[str, str]:
     """Give the least that a job needs, and a parameter besides, with the one upon which it hangs."""
     hangs_upon = {"isolate_decoding": "true"} if PARAMETERS[name].get("parentName") else {}
-    needing = ("stride", "min_valid", "mask", "edge", "stretch", "asset", "allow_vrt")
+    needing = ("stride", "min_valid", "nodata", "mask", "edge", "stretch", "asset", "allow_vrt")
     hangs_upon |= {"tile": "256"} if name in needing else {}
     hangs_upon |= {"input_list": "gs://bucket/list.csv"} if name in ("path_column", "keep_columns") else {}
     hangs_upon |= {"input": "gs://bucket/archive/*.tif"} if name == "relative_to" else {}

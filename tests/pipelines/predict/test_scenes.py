@@ -117,6 +117,21 @@ def test_windows_without_data_are_neither_tagged_nor_read_again(
     assert outputs.manifest(out)["empty"] == 0
 
 
+def test_the_borders_of_a_scene_that_names_no_value_for_no_data_are_left_out(
+    run: Predict, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = samples(128, 192) + 1
+    values[:, :, 70:] = 0
+    write_scene(scenes / "a.tif", values, tile=64)
+    assert run(input=scenes / "a.tif", **TILED, nodata=0) == 0
+    assert "6 images: 2 tagged, 0 failed, 4 empty, 0 skipped" in capsys.readouterr().out
+    assert run(input=scenes / "a.tif", **TILED) == 2
+    assert "--edge=shift --nodata=0, not with " in capsys.readouterr().err
+
+    run(input=scenes / "a.tif", **TILED, output=tmp_path / "without")
+    assert len(paths(tmp_path / "without")) == 6
+
+
 def test_windows_under_clouds_are_empty_and_tagged_once_the_mask_says_otherwise(
     run: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,6 +284,8 @@ def test_files_of_chips_have_no_columns_of_scenes(run: Predict, tmp_path: Path) 
         ({"tile": 8}, "--tile must be between 16 and 8,192 pixels, not 8"),
         ({"tile": 64, "stride": 0}, "--stride must be between 16 and 8,192 pixels, not 0"),
         ({"mask": "udm2:clear>=0.5"}, "--mask needs --tile"),
+        ({"nodata": 0}, "--nodata needs --tile"),
+        ({"tile": 64, "nodata": "nan"}, "--nodata nan: NaN and infinity never hold data; give the value of a pixel"),
         ({"tile": 64, "mask": "udm2:cloud<=0.1"}, "not of the form udm2:clear>=SHARE"),
         ({"tile": 64, "mask": "udm2:clear>=50%"}, "write e.g. --mask 'udm2:clear>=0.5'"),
         ({"tile": 64, "min_valid": 1.5}, "--min_valid must be between 0 and 1, not 1.5"),

@@ -159,3 +159,9 @@ def test_deep_samples_are_refused_once(tmp_path: Path) -> None:
     [failure] = cut(path)
     assert isinstance(failure, Failure)
     assert failure.message.startswith("16-bit scene: it is unknown how bright white is")
+
+
+def test_a_value_for_no_data_of_a_jpeg_2000_is_refused_not_ignored(tmp_path: Path) -> None:
+    [failure] = cut(write(tmp_path / "scene.jp2"), GRID._replace(nodata=0))
+    assert isinstance(failure, Failure)
+    assert failure.message.startswith("--nodata of a JPEG 2000 is not supported; turn it into a GeoTIFF")

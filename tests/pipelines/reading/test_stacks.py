@@ -17,12 +17,14 @@ from rasterio.transform import from_origin
 from pipelines import storage
 from pipelines.images.rendering import Rendering
 from pipelines.listing.lookup import refer
+from pipelines.listing.scenes import CutSettings, cut_scenes
 from pipelines.listing.stacks import refer_scene, refer_stack
 from pipelines.records import Empty, Failure, Image, ImageRef, Item, Listed
 from tests.conftest import Bucket
 from tests.pipelines.reading.stacked import (
     IN_ORDER,
     SHOWN,
+    TILE,
     check_like_chips,
     cut,
     read,
@@ -101,6 +103,22 @@ def test_deep_jpeg_2000s_without_a_stretch_are_refused_with_what_to_add(
     [failure] = cut(write_jpeg_2000s(tmp_path), rendering)
     assert isinstance(failure, Failure)
     assert f"how bright its white is; {remedy}" in failure.message
+
+
+def test_a_value_for_no_data_that_is_given_holds_for_each_band_also_where_a_virtual_raster_names_another(
+    tmp_path: Path,
+) -> None:
+    names = write_bands(tmp_path, nodata=3)
+    for name in names:
+        with rasterio.open(tmp_path / name, "r+") as file:
+            values = file.read(1)
+            values[:, :100] = 7
+            file.write(values, 1)
+    path = write_vrt(tmp_path / "scene.vrt", names, children="<NoDataValue>5</NoDataValue>")
+    for listed in (refer(str(path)), refer_stack([str(tmp_path / name) for name in names])):
+        refs = cut_scenes([listed], CutSettings(TILE._replace(nodata=7), SHOWN, 64_000_000, ()))
+        empty = [isinstance(window, Empty) for window in read(list(refs))]
+        assert empty == [True, True, False, False] * 3
 
 
 def test_assets_are_red_green_and_blue_whatever_the_bundle_says_of_bands(tmp_path: Path) -> None:

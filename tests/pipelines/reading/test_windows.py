@@ -166,6 +166,41 @@ def test_windows_without_enough_data_are_left_out(
     assert [type(item) for item in read(path, Grid(64, 64, 0))] == [Image, Image, Image]
 
 
+@pytest.mark.parametrize(
+    ("kind", "bands", "named", "value"),
+    [
+        ("int16", 4, None, 0),
+        ("int16", 4, 0, -9999),
+        ("float32", 4, -1, -9999),
+        ("uint8", 3, 7, 250),
+        ("uint8", 3, None, 0),
+    ],
+)
+def test_windows_are_those_of_a_file_that_names_the_value_for_no_data_itself(
+    kind: str, bands: int, named: float | None, value: int, tmp_path: Path
+) -> None:
+    values = holed(samples(64, 192, bands, kind).clip(1, 249), 80, value)
+    theirs = write_scene(tmp_path / "theirs.tif", values, tile=64, nodata=value)
+    ours = write_scene(tmp_path / "ours.tif", values, tile=64, nodata=named)
+    rendering = SHOWN if bands == 4 else NO_RENDERING
+
+    whole, quarter, none = read(ours, Grid(64, 64, 0.25, nodata=value), rendering)
+    expected = images(read(theirs, Grid(64, 64, 0.25), rendering)[:2])
+
+    assert isinstance(none, Empty)
+    for item, other in zip(images([whole, quarter]), expected, strict=True):
+        assert item.repairs == other.repairs
+        np.testing.assert_array_equal(item.pixels, other.pixels)
+    assert "no_data_kept" in expected[1].repairs
+    assert not any(isinstance(item, Empty) for item in read(ours, Grid(64, 64, 0.25), rendering))
+
+
+def test_a_value_for_no_data_that_no_sample_can_have_is_that_of_none(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "scene.tif", samples(64, 128, 3, "uint8"), tile=64, nodata=0)
+    for value in (-1, 256, 0.5):
+        assert not any("no_data_kept" in item.repairs for item in images(read(path, Grid(64, 64, nodata=value))))
+
+
 def test_tiles_that_a_sparse_scene_leaves_out_hold_no_data(tmp_path: Path) -> None:
     path = tmp_path / "scene.tif"
     place = {"transform": rasterio.Affine(3, 0, 0, 0, -3, 0), "crs": "EPSG:32720"}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,12 +104,27 @@ def test_a_grid_is_read_from_json_again() -> None:
     [None, {}, {"tile": 256}, {"tile": 0, "stride": 0}, {"tile": "1", "stride": 1}, {"tile": 1, "stride": 1, "x": 1}]
     + [
         {**Grid(16, 16).described(), **wrong}
-        for wrong in ({"edge": "x"}, {"min_valid": 2}, {"min_valid": True}, {"clear": 2})
+        for wrong in (
+            {"edge": "x"},
+            {"min_valid": 2},
+            {"min_valid": True},
+            {"clear": 2},
+            {"nodata": "0"},
+            {"nodata": math.nan},
+        )
     ],
 )
 def test_a_malformed_grid_is_refused(described: object) -> None:
     with pytest.raises(ValueError, match="grid"):
         read_grid(described)
+
+
+@pytest.mark.parametrize(("value", "shown"), [(0.0, "0"), (-9999.0, "-9999"), (0.1, "0.10000000000000001")])
+def test_a_grid_with_a_value_for_no_data_is_another_one(value: float, shown: str) -> None:
+    grid = Grid(64, 64, nodata=value)
+    assert read_grid(json.loads(json.dumps(grid.described()))) == grid
+    assert str(grid) == f"{Grid(64, 64)} --nodata={shown}"
+    assert "nodata" not in Grid(64, 64).described()
 
 
 def test_a_grid_of_clear_windows_is_another_one() -> None:
