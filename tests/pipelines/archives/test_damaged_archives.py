@@ -261,7 +261,8 @@ def test_a_member_of_10_gb_is_a_failure_that_costs_nothing(tmp_path: Path) -> No
         member.size = len(CHIPS["a.jpg"])
         archive.addfile(member, io.BytesIO(CHIPS["a.jpg"]))
 
-    began = time.monotonic()
+    # What other processes take does not count.
+    began = time.process_time()
     large, small = listed(path)
     assert isinstance(large, ImageRef)
     refused = read_single(source(Limits.max_bytes), large)
@@ -269,7 +270,7 @@ def test_a_member_of_10_gb_is_a_failure_that_costs_nothing(tmp_path: Path) -> No
     assert isinstance(refused, Refusal)
     assert refused.error == "FileTooLargeError"
     assert read(small) == CHIPS["a.jpg"]
-    assert time.monotonic() - began < 2, "it was read"
+    assert time.process_time() - began < 2, "it was read"
 
 
 @pytest.mark.parametrize("kind", ["tar", "tar.gz"])

@@ -234,7 +234,7 @@ def test_tags_in_a_bucket_change_as_in_a_folder(output: str, bucket: Bucket) -> 
 
 @pytest.mark.parametrize("bucket", ["s3"], indirect=True)
 def test_files_in_a_bucket_are_moved_side_by_side(output: str, bucket: Bucket) -> None:
-    away, together = f"{bucket.path}/out", threading.Barrier(2, timeout=2)
+    away, together = f"{bucket.path}/out", threading.Barrier(2, timeout=60)
     for path in prediction_files(output):
         storage.write(f"{away}/predictions/{Path(path).name}", Path(path).read_bytes())
 

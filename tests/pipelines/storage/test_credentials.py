@@ -19,7 +19,7 @@ from pipelines.storage import amazon, google, patience, stores
 from pipelines.storage.errors import CredentialsOutageError
 from pipelines.storage.locks import leases
 from tests.conftest import Bucket
-from tests.pipelines.storage.waiting import wait_for
+from tests.pipelines.waiting import wait_for
 from tools.issuer import Issuer, issuing, valid
 
 _TOKEN_FILE = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"

@@ -19,7 +19,7 @@ from pipelines.storage.locks.leases import lease
 from pipelines.storage.locks.objects import LockObject, read_owner
 from tests.conftest import Bucket
 from tests.pipelines.storage.locking import Hours, Shelf, acquired, at
-from tests.pipelines.storage.waiting import wait_for
+from tests.pipelines.waiting import wait_for
 from tools.proxy import RESET, Disturbance
 
 MINUTE = 60.0

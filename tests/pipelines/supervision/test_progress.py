@@ -13,6 +13,7 @@ import pytest
 from pipelines.records import Failure
 from pipelines.supervision import progress
 from pipelines.supervision.progress import Meter, Tally, show_listing_bar, show_listing_lines
+from tests.pipelines.waiting import wait_for
 
 FAILURE = Failure("a.jpg", "decode", "DamagedImageError", "cut off", "print")
 
@@ -28,7 +29,7 @@ def test_progress_on_a_terminal_is_a_bar_with_rate_time_left_and_failures() -> N
         progress.report_failure("run", FAILURE)
         progress.report_failure("run", FAILURE)
         progress.report("another run", done=50)
-        time.sleep(2 * progress.SECONDS_BETWEEN_FRAMES)
+        wait_for(lambda: "2 failures" in terminal.getvalue())
 
     last = terminal.getvalue().split("\r")[-1]
     assert "150/200" in last
@@ -46,7 +47,7 @@ def test_progress_elsewhere_is_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     with progress.metered("run", 2000, partial(progress.show_lines, report=report)):
         progress.report("run", done=999)
         progress.report_failure("run", FAILURE)
-        time.sleep(0.2)
+        wait_for(lambda: "1 failures" in "".join(lines))
 
     assert re.fullmatch(r"1,000 of 2,000 images, [\d.]+ per second, \d+ s left, 1 failures", lines[-1])
 

@@ -25,6 +25,7 @@ from pipelines.supervision.watchdog import Notes, explain, noted, watching
 from tests import ROOT
 from tests.image_files import encode, picture
 from tests.pipelines.images.faults import FAULTS
+from tests.pipelines.waiting import wait_for
 
 FAULT = b"Fatal Python error: Segmentation fault\n\nCurrent thread 0x%016x (most recent call first):\n  File x\n"
 
@@ -130,7 +131,7 @@ def test_a_dead_watchdog_does_not_end_the_run() -> None:
     with watching("/out", "text", pytest.fail):
         [child] = set(CHILDREN.read_text().split()) - before
         os.kill(int(child), signal.SIGKILL)
-        time.sleep(0.2)
+        wait_for(lambda: "(zombie)" in Path(f"/proc/{child}/status").read_text())
         done = 0
         for _ in range(5):
             with noted("a.jpg"):
