@@ -23,9 +23,10 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def axe(pytestconfig: pytest.Config) -> str:
     """Fetch axe-core, which finds what a screen reader or weak eyes cannot use, and keep it for later sessions."""
-    cache = Path(str(pytestconfig.cache.mkdir("axe-core"))) if pytestconfig.cache else None
-    if cache is None:
+    kept = getattr(pytestconfig, "cache", None)
+    if kept is None:
         pytest.skip("pytest has no cache to keep axe-core in")
+    cache = Path(str(kept.mkdir("axe-core")))
     script = cache / "axe.min.js"
     if not script.exists():
         try:
