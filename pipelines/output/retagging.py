@@ -31,12 +31,13 @@ from pipelines.output.lock import check_still_held, hold_output
 from pipelines.output.manifest import describe_done
 from pipelines.output.recovery import recover_rows
 from pipelines.output.run import PREDICTIONS, RUNS, OutputRun
-from pipelines.output.tables import FORMAT, OutputError, check_folders, open_table, read_each
+from pipelines.output.single_rows import Paths
+from pipelines.output.tables import FORMAT, ROWS_PER_GROUP, OutputError, check_folders, open_table, read_each
 from pipelines.output.tags import list_tags, mark_tags
 from pipelines.storage import Move
 from pipelines.supervision import interruption
 
-_TAGS = "tags"
+_TAGS, _PATH = "tags", "path"
 _log = logging.getLogger(__name__)
 _OF_ITS_OWN = (FOOTER.encode(), b"ARROW:schema", CONTENTS)
 """Metadata of a file that its rewritten copy does not take over."""
@@ -109,7 +110,7 @@ def retag(run: Retagging) -> Changes | None:
 
     Raises:
       OutputError: another run is using the output; or a file in it is damaged, was not written by scenetags, or is of
-        another model. No tag is changed.
+        another model; or an image has two rows. No tag is changed.
       InterruptedRunError: a signal asked to stop; no tag is changed.
       OSError: the output cannot be written.
     """
@@ -149,7 +150,7 @@ def _outdated(run: Retagging) -> list[str]:
 
     Raises:
       OutputError: a file was not written by scenetags, is of another model, or is where its rows are not looked for; or
-        there are no thresholds to keep.
+        there are no thresholds to keep; or an image has two rows, which would be counted twice.
     """
     check_folders(run.output)
     files = storage.list_files(storage.join(run.output, PREDICTIONS), ".parquet")
@@ -167,7 +168,31 @@ def _outdated(run: Retagging) -> list[str]:
             raise OutputError(holds, "choose one for all of them with --thresholds or --from")
         raise OutputError(f"output {run.output} was given different thresholds meanwhile", "run the same command again")
     wanted = (run.thresholds, run.rules)
-    return [path for path, footer in zip(files, footers, strict=True) if (footer.thresholds, footer.rules) != wanted]
+    outdated = [
+        path for path, footer in zip(files, footers, strict=True) if (footer.thresholds, footer.rules) != wanted
+    ]
+    if outdated:
+        _refuse_doubles(run, files)
+    return outdated
+
+
+def _refuse_doubles(run: Retagging, files: Sequence[str]) -> None:
+    paths = Paths()
+    for some in _paths(files):
+        paths.add(some)
+    if (path := paths.find_double(_paths(files))) is not None:
+        holds = f"{storage.join(run.output, PREDICTIONS)} has two rows for {path}"
+        raise OutputError(holds, "move out the file that no run wrote")
+
+
+def _paths(files: Sequence[str]) -> Iterator[pa.Array]:
+    for path in files:
+        with open_table(path) as parquet:
+            if _PATH not in parquet.schema_arrow.names:
+                raise _not_ours(path, "no column of paths")
+            for batch in parquet.iter_batches(ROWS_PER_GROUP, columns=[_PATH], use_threads=False):
+                interruption.check()
+                yield batch.column(_PATH)
 
 
 def _rewrite(run: Retagging, path: str) -> tuple[str, Changes]:

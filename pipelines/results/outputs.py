@@ -13,6 +13,7 @@ from pipelines import storage
 from pipelines.output.footers import Footer, name_difference, read_footer
 from pipelines.output.journal import staging_folders
 from pipelines.output.run import FAILURES, PREDICTIONS, RUNS
+from pipelines.output.single_rows import Paths
 from pipelines.output.staged import holds_rows
 from pipelines.output.tables import ROWS_PER_GROUP, holds_tables, open_table, read_each
 from pipelines.records import NoNameError
@@ -28,7 +29,6 @@ from pipelines.results.files import (
     readable,
     rows_in,
 )
-from pipelines.results.single_rows import Paths
 
 _PATH = "path"
 _PATHS = pa.schema([(_PATH, pa.string())])

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipelines.output.single_rows import Paths
 from pipelines.results.files import NoOutputError
 from pipelines.results.maps.footprints import spell_time
 from pipelines.results.maps.outlines import read_outlines
 from pipelines.results.outputs import Output
-from pipelines.results.single_rows import Paths
 from pipelines.scenes.grid import split_window
 
 _FIELDS = pa.schema(

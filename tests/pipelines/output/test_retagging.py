@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,7 +22,7 @@ from pipelines.inference.tagging import choose_tags
 from pipelines.output import commit as commit_room
 from pipelines.output.footers import FOOTER
 from pipelines.output.retagging import Retagging, rehearse_retagging, retag
-from pipelines.output.tables import open_table
+from pipelines.output.tables import OutputError, open_table
 from pipelines.results.outputs import open_output
 from tests import outputs
 from tests.conftest import Bucket
@@ -194,6 +195,20 @@ def test_only_files_with_other_thresholds_are_rewritten(output: str) -> None:
     assert changes is not None
     assert changes.rows == 3
     assert Path(prediction_files(output)[1]).stat().st_ino == second
+
+
+def test_an_image_with_two_rows_is_not_counted_twice(output: str) -> None:
+    first = prediction_files(output)[0]
+    shutil.copy(first, f"{output}/predictions/copy.parquet")
+    before = Path(first).read_bytes()
+
+    for run in (retag, rehearse_retagging):
+        with pytest.raises(OutputError, match=r"has two rows for .*; move out the file that no run wrote"):
+            run(retagging(output))
+
+    assert Path(first).read_bytes() == before
+    os.remove(f"{output}/predictions/copy.parquet")
+    assert retag(retagging(output)) is not None
 
 
 def test_files_of_earlier_versions_and_empty_ones_are_retagged(output: str) -> None:

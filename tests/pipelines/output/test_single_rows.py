@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.results import single_rows
-from pipelines.results.single_rows import Paths
+from pipelines.output import single_rows
+from pipelines.output.single_rows import Paths
 
 
 def find(*pieces: list[str]) -> str | None:
