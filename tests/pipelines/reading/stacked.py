@@ -38,8 +38,10 @@ def write_bands(
     return names
 
 
-def cut(listed: Listed, rendering: Rendering = SHOWN, trusted: tuple[str, ...] | None = ()) -> list[Listed]:
-    return list(cut_scenes([listed], CutSettings(TILE, rendering, MOST, trusted)))
+def cut(
+    listed: Listed, rendering: Rendering = SHOWN, trusted: tuple[str, ...] | None = (), grid: Grid = TILE
+) -> list[Listed]:
+    return list(cut_scenes([listed], CutSettings(grid, rendering, MOST, trusted)))
 
 
 def refused(path: Path, rendering: Rendering = SHOWN, trusted: tuple[str, ...] | None = ()) -> str:
@@ -49,9 +51,9 @@ def refused(path: Path, rendering: Rendering = SHOWN, trusted: tuple[str, ...] |
     return failure.message
 
 
-def read(refs: Sequence[Listed], rendering: Rendering = SHOWN) -> list[Read]:
+def read(refs: Sequence[Listed], rendering: Rendering = SHOWN, grid: Grid = TILE) -> list[Read]:
     decoding = DecodeSettings(48, "bilinear", MOST, rendering)
-    with closing(LookAhead(ImageSource(decoding, Limits(), 2, grid=TILE), 4)) as ahead:
+    with closing(LookAhead(ImageSource(decoding, Limits(), 2, grid=grid), 4)) as ahead:
         return list(ahead.read(refs))  # type: ignore[arg-type]
 
 

@@ -17,7 +17,6 @@ from rasterio.transform import from_origin
 from pipelines import storage
 from pipelines.images.rendering import Rendering
 from pipelines.listing.lookup import refer
-from pipelines.listing.scenes import CutSettings, cut_scenes
 from pipelines.listing.stacks import refer_scene, refer_stack
 from pipelines.records import Empty, Failure, Image, ImageRef, Item, Listed
 from tests.conftest import Bucket
@@ -116,8 +115,8 @@ def test_a_value_for_no_data_that_is_given_holds_for_each_band_also_where_a_virt
             file.write(values, 1)
     path = write_vrt(tmp_path / "scene.vrt", names, children="<NoDataValue>5</NoDataValue>")
     for listed in (refer(str(path)), refer_stack([str(tmp_path / name) for name in names])):
-        refs = cut_scenes([listed], CutSettings(TILE._replace(nodata=7), SHOWN, 64_000_000, ()))
-        empty = [isinstance(window, Empty) for window in read(list(refs))]
+        grid = TILE._replace(nodata=7)
+        empty = [isinstance(window, Empty) for window in read(cut(listed, grid=grid), grid=grid)]
         assert empty == [True, True, False, False] * 3
 
 
