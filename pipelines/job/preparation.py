@@ -125,12 +125,11 @@ def join_output(
     held = footer.precision if footer else ""
     retagged = as_retagged(run, footer, explicit=options.threshold is not None)
     joining = settle_precision(retagged, options, attempt, held)
-    choice = joining.choice
     check_output(joining.run)
     if attempt and held == "bfloat16":
         _check_bfloat16(run, options, attempt)
-    if choice and choice.reason:
-        log(f"{command}: {choice}", severity=choice.severity)
+    if joining.choice:
+        report_choice(joining.choice, command)
     elif options.precision == "auto" and held not in ("", _best(options, run.bundle)):
         log(f"{command}: --precision auto computes in {held}, like the rows in {run.output}", severity="INFO")
     if (retagged.thresholds, retagged.rules) != (run.thresholds, run.rules):
@@ -159,6 +158,12 @@ def settle_precision(run: Run, options: PredictOptions, attempt: Attempt | None,
     choice = None if held else choose_precision(options.engine, run.bundle, attempt)
     precision = choice.precision if choice else held
     return Joining(replace(run, precision=precision, engine=_engine(options, precision)), held, choice)
+
+
+def report_choice(choice: Choice, command: str) -> None:
+    """Say why a precision was chosen that is not the fastest one; nothing if it is."""
+    if choice.reason:
+        log(f"{command}: {choice}", severity=choice.severity)
 
 
 def _check_bfloat16(run: Run, options: PredictOptions, attempt: Attempt) -> None:

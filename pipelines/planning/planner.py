@@ -19,7 +19,7 @@ from pipelines.inference.engines import open_engine
 from pipelines.inference.precision import can_bfloat16, lacks_openvino
 from pipelines.inference.processor import bfloat16_units
 from pipelines.inference.tagging import Predictor
-from pipelines.job.preparation import Attempt, Joining, configure_run, join_output, settle_precision
+from pipelines.job.preparation import Attempt, Joining, configure_run, join_output, report_choice, settle_precision
 from pipelines.listing import list_images
 from pipelines.listing.scenes import CutSettings, cut_scenes
 from pipelines.output.run import Run
@@ -82,7 +82,7 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked, 
     passed_over: Counter[str] = Counter()
     opened = cache(partial(_open_predictor, bundle, job))
     configured = configure_run(_RUN, job, bundle, opened)
-    joining = _join_output(configured, job, opened) if has_output else settle_precision(configured, job, opened)
+    joining = _join_output(configured, job, opened) if has_output else _join_none(configured, job, opened)
     run = joining.run
     census = take_census(_list(job, run, passed_over), sample)
     predictors = _open_predictors(joining, job, opened)
@@ -118,7 +118,19 @@ def _join_output(run: Run, job: PredictOptions, opened: Attempt) -> Joining:
             return join_output(run, job, opened, _NAME)
     except (OSError, storage.NoAccessError) as error:
         _warn(f"{run.output} cannot be read, so the plan assumes that it is empty: {error}")
-        return settle_precision(run, job, opened)
+        return _join_none(run, job, opened)
+
+
+def _join_none(run: Run, job: PredictOptions, opened: Attempt) -> Joining:
+    """Return a run as it begins in an output without rows.
+
+    Raises:
+      BundleError: the precision was left open, and the engine refuses the bundle in each.
+    """
+    joining = settle_precision(run, job, opened)
+    if joining.choice:
+        report_choice(joining.choice, _NAME)
+    return joining
 
 
 def _list(job: PredictOptions, run: Run, passed_over: Counter[str]) -> Iterator[Listed]:
