@@ -87,6 +87,7 @@ def test_the_interval_of_the_collection_has_the_time_of_every_item(tmp_path: Pat
 
 def test_model_and_columns_are_read_by_the_extensions(tmp_path: Path) -> None:
     more: dict[str, Any] = {"embedding_size": 8, "kept": [["place", "string"]]}
+    more["rules"] = {"exclusive": [["clear", "road"]], "alone": []}
     [item] = described(write_output(tmp_path / "out", window(NORTH, 0, 0, square(10, 20)), **more)).values()
     model, table = MLMExtension.ext(item), TableExtension.ext(item)
     assert (model.mlm_name, model.architecture, model.tasks) == ("amazon 2", "MobileNetV2", ["scene-classification"])
@@ -95,6 +96,7 @@ def test_model_and_columns_are_read_by_the_extensions(tmp_path: Path) -> None:
     assert [one.description for one in classes] == list(TAGS)  # type: ignore[union-attr]
     assert model.hyperparameters.to_dict()["bundle"] == "b" * 64  # type: ignore[union-attr]
     assert model.hyperparameters.to_dict()["thresholds"]["road"] == 0.2137  # type: ignore[union-attr]
+    assert model.hyperparameters.to_dict()["rules"] == more["rules"]  # type: ignore[union-attr]
     names = [column.name for column in table.columns or ()]
     assert names[:5] == ["path", "tags", "p_clear", "p_bare_ground", "p_road"]
     assert names[-2:] == ["bbox", "place"]

@@ -138,6 +138,9 @@ def _describe_model(bundle: Mapping[str, Any], footer: Footer) -> dict[str, Any]
         "thresholds": dict(zip(footer.labels, footer.thresholds, strict=True)),
         "grid": footer.grid.described(),
         **({"rendering": footer.rendering.described()} if footer.rendering else {}),
+        # Without them, the counts by tag would not follow from the thresholds.
+        **({"rules": footer.rules.described()} if footer.rules else {}),
+        **({"precision": footer.precision} if footer.precision != "float32" else {}),
     }
     return mlm.describe_model(name, window, {label: footer.columns[label] for label in footer.labels}, settings)
 
