@@ -52,7 +52,7 @@ def hold_output(run: OutputRun) -> Iterator[None]:
             leave = held.enter_context(
                 storage.lock(path, owner, lambda what: _log.warning("%s %s", path, what), interruption.sleep)
             )
-            _refuse_links(run)
+            refuse_links(run)
             recover(run.output)
             manifests = storage.list_files(storage.join(run.output, RUNS), ".json")
             list(read_each(run.output, _mark_if_killed, manifests[-_RECENT:]))
@@ -106,8 +106,12 @@ def drop_shadows(run: OutputRun) -> None:
             storage.delete_folder(folder)
 
 
-def _refuse_links(run: OutputRun) -> None:
-    """Make sure that what is written to the output, moved in it or deleted from it stays in it."""
+def refuse_links(run: OutputRun) -> None:
+    """Make sure that what is written to the output, moved in it or deleted from it stays in it.
+
+    Raises:
+      OutputError: it would not.
+    """
     tables = [storage.join(folder, table) for folder in (run.output, run.folder) for table in TABLES]
     for path in (*tables, storage.join(run.output, RUNS)):
         if not storage.is_remote(path) and storage.exists(path):

@@ -22,6 +22,7 @@ from pipelines.inference.tagging import Predictor
 from pipelines.job.preparation import Attempt, Joining, configure_run, join_output, report_choice, settle_precision
 from pipelines.listing import list_images
 from pipelines.listing.scenes import CutSettings, cut_scenes
+from pipelines.output.lock import refuse_links
 from pipelines.output.run import Run
 from pipelines.planning import estimate
 from pipelines.planning.census import Census, take_census
@@ -115,6 +116,7 @@ def _join_output(run: Run, job: PredictOptions, opened: Attempt) -> Joining:
     """
     try:
         with storage.hurried():
+            refuse_links(run)
             return join_output(run, job, opened, _NAME)
     except (OSError, storage.NoAccessError) as error:
         _warn(f"{run.output} cannot be read, so the plan assumes that it is empty: {error}")

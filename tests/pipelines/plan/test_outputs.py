@@ -85,6 +85,18 @@ def test_a_plan_is_refused_where_the_output_would_refuse_its_command(
     assert run("--overwrite", output=exact, **named) == 0
 
 
+def test_a_plan_is_refused_where_a_table_lies_elsewhere(
+    run: Run, exact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (exact / "predictions").rename(tmp_path / "elsewhere")
+    (exact / "predictions").symlink_to("../elsewhere")
+    capsys.readouterr()
+
+    assert run(output=exact) == 2
+
+    assert capsys.readouterr().err.startswith(f"scenetags plan: {exact}/predictions is a link or on another disk")
+
+
 def test_a_plan_for_an_output_that_cannot_be_read_is_for_an_empty_one(
     run: Run, exact: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
