@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -257,7 +258,8 @@ def _check_alike(
         raise OutputError(f"{holds} rows {theirs} --embeddings, and those of this run are {ours}", f"{flag}, {remedy}")
     if footer.kept != run.kept:
         theirs, ours = (", ".join(map(":".join, kept)) or "no columns" for kept in (footer.kept, run.kept))
-        given = f"give --keep_columns {','.join(map(':'.join, footer.kept))}" if footer.kept else "omit --keep_columns"
+        named = shlex.quote(",".join(map(":".join, footer.kept)))
+        given = f"give --keep_columns {named}" if footer.kept else "omit --keep_columns"
         remedy = f"{given}, {remedy}"
         raise OutputError(f"{holds} rows with {theirs} of the list, and this run keeps {ours}", remedy)
     if fields != expected[_table_of(path)]:

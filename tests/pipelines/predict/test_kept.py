@@ -67,6 +67,15 @@ def test_an_output_takes_one_set_of_columns(
     assert "site" not in pq.read_schema(file).names
 
 
+def test_the_columns_to_give_are_written_as_a_shell_takes_them(
+    run: Predict, listed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed.write_text("file,the site\nchip.jpg,1\n")
+    assert run(**LISTED, input_list=listed, path_column="file", keep_columns="all") == 0
+    assert run(**LISTED, input_list=listed, path_column="file") == 2
+    assert "give --keep_columns 'the site:int64', choose" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["path", "TAGS", "p_Bright", "geometry", "message"])
 def test_columns_named_like_those_of_the_output_are_refused(
     run: Predict, listed: Path, name: str, capsys: pytest.CaptureFixture[str]

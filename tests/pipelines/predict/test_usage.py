@@ -54,6 +54,7 @@ PROCESS = EMBEDDED | {"environment_type": "PROCESS"}
         ({"batch_size": 100_000}, "--batch_size must be at most 1,024, not 100,000"),
         ({"batch_size": "many"}, "argument --batch_size: invalid int value: 'many'"),
         ({"checkpoint_every": 0}, "--checkpoint_every must be at least 1, not 0"),
+        ({"threshold": "road=0.4"}, "for one label, run `scenetags retag OUTPUT --threshold road=0.4` after the run"),
         ({"threshold": 1.5}, "--threshold must be between 0 and 1, not 1.5"),
         ({"max_failure_rate": -1}, "--max_failure_rate must be between 0 and 1, not -1.0"),
         ({"max_failure_rate": "nan"}, "--max_failure_rate must be between 0 and 1, not nan"),
