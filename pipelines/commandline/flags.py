@@ -146,9 +146,8 @@ def _read_threshold(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text} is not a number from 0 to 1; for a threshold of each label, run scenetags retag afterwards"
-        ) from None
+        one = f"; for one label, run `scenetags retag OUTPUT --threshold {text}` after the run" * ("=" in text)
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to 1, which is for all labels{one}") from None
 
 
 def _add_model_and_output(group: argparse._ArgumentGroup, writes: bool) -> None:
@@ -187,11 +186,3 @@ def _add_model_and_output(group: argparse._ArgumentGroup, writes: bool) -> None:
         help="add a column `embedding`: the features below the model's head, which are similar for images that look "
         "alike",
     )
-
-
-def _read_threshold(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        one = f"; for one label, run `scenetags retag OUTPUT --threshold {text}` after the run" * ("=" in text)
-        raise argparse.ArgumentTypeError(f"{text} is not a number, which is for all labels{one}") from None

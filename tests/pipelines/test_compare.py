@@ -191,6 +191,25 @@ def test_a_gate_lets_through_what_is_at_most_the_share(tmp_path: Path, capsys: p
     assert "same model, precision, thresholds and rules" in capsys.readouterr().out
 
 
+def test_rows_that_no_disk_for_temporary_files_takes_are_one_line(
+    outputs: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load = matching._load
+
+    def load_too_many(database: DuckDBPyConnection, *rest: Any) -> None:
+        load(database, *rest)
+        database.execute("SET memory_limit = '2MB'; SET max_temp_directory_size = '0KB'")
+        database.execute("SELECT count(*) FROM (SELECT DISTINCT hash(range) FROM range(1_000_000))")
+
+    monkeypatch.setattr(matching, "_load", load_too_many)
+    assert command.main(outputs) == 2
+    told = capsys.readouterr().err
+    assert re.fullmatch(
+        r"scenetags compare: the rows fit neither in memory nor in /.+: .+; set TMPDIR to a folder on a larger disk\n",
+        told,
+    )
+
+
 def test_what_cannot_be_compared_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one = dict.fromkeys(OLD, 1.0)
     a = write(tmp_path / "a", OLD, {"/a/1.jpg": ([], one)})

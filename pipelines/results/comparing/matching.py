@@ -5,6 +5,7 @@ DuckDB does not read the files itself: in buckets it would need an extension, an
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from pipelines.output.run import FAILURES
 from pipelines.output.tags import mark_tags
 from pipelines.results.outputs import Output
 from pipelines.supervision.machine import available_cores, usable_memory
-from pipelines.supervision.temporary import temporary_folder
+from pipelines.supervision.temporary import TemporaryFolderError, temporary_folder
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -48,6 +49,7 @@ def matched(
     Raises:
       NoOutputError: an output has two predictions for an image, or its files are not as scenetags writes them.
       OutputError: a file is damaged.
+      TemporaryFolderError: memory and the disk for temporary files are too small for the rows.
     """
     with temporary_folder() as folder:
         settings: dict[str, str | bool | int | float | list[str]] = {
@@ -56,11 +58,18 @@ def matched(
             "temp_directory": folder,
             "preserve_insertion_order": False,
         }
-        with duckdb.connect(":memory:", config=settings) as database:
-            for name, output, footer in zip("ab", outputs, footers, strict=True):
-                _load(database, name, output, footer, labels)
-                _load_failures(database, f"failed_{name}", output)
-            yield database
+        try:
+            with duckdb.connect(":memory:", config=settings) as database:
+                for name, output, footer in zip("ab", outputs, footers, strict=True):
+                    _load(database, name, output, footer, labels)
+                    _load_failures(database, f"failed_{name}", output)
+                yield database
+        except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+            reason = str(error).partition("\n")[0]
+            raise TemporaryFolderError(
+                f"the rows fit neither in memory nor in {os.path.dirname(folder)}: {reason}",
+                "set TMPDIR to a folder on a larger disk",
+            ) from error
 
 
 def count(database: DuckDBPyConnection, query: str) -> int:

@@ -65,7 +65,6 @@ PROCESS = EMBEDDED | {"environment_type": "PROCESS"}
         ({"no_such_flag": 1}, "unknown argument --no_such_flag"),
         ({"thresholds": 0.5}, "unknown argument --thresholds; did you mean --threshold?"),
         ({"columns": "all"}, "unknown argument --columns; did you mean --path_column or --keep_columns?"),
-        ({"threshold": "road=0.5"}, "road=0.5 is not a number from 0 to 1; for a threshold of each label, run scenet"),
         ({"input": None, "inputs": "chips"}, "unknown argument --inputs; did you mean --input?"),
         ({"model": None, "mdoel": "bundle"}, "unknown argument --mdoel; did you mean --model?"),
         ({"output": None, "out": "made"}, "unknown argument --out; did you mean --output?"),
