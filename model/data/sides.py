@@ -107,7 +107,10 @@ def _listed(values: Sequence[str] | set[str]) -> str:
 
 
 def _remedy(column: SplitColumn, values: Sequence[str] | set[str]) -> str:
-    if len(set(values) - {""}) < 2:
+    """Return what to do: to name a value that, held out, leaves images to train on, if there is one."""
+    named = sorted(set(values) - {""}, reverse=True)
+    trained = [value for value in named if _WORDS.get(value) != "left out"]
+    examples = [value for value in named if _WORDS.get(value) != "train" and set(trained) - {value}]
+    if not examples:
         return "the column must tell the images to hold out from those to train on"
-    example = max(set(values) - {""})
-    return f"say which value to hold out, such as --split_column {column.name}={example}"
+    return f"say which value to hold out, such as --split_column {column.name}={examples[0]}"

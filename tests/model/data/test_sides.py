@@ -59,6 +59,18 @@ def test_an_image_without_a_value_is_left_out() -> None:
         ("split", "train train", "column split leaves no image to hold out: its values are train"),
         ("split=x", "train val", "column split leaves no image to hold out: its values are train, val"),
         ("split", "val val", "column split leaves no image to train on: its values are val"),
+        (
+            "split",
+            "train dev2",
+            "column split has the values dev2, train; say which value to hold out, such as --split_column split=dev2",
+        ),
+        (
+            "split=val",
+            "val test",
+            "column split leaves no image to train on: its values are test, val; say which value "
+            "to hold out, such as --split_column split=test",
+        ),
+        ("split", "test tst", "column split leaves no image to train on: its values are test, tst; the column must"),
         ("is_valid", "0 0", "column is_valid leaves no image to hold out: its values are 0; the column must tell"),
         ("", "train", "no image to hold out: no row of --validation_labels names an image in --images; check the"),
         ("", "validation", "no image to train on: no row of --labels names an image in --images; check the"),
