@@ -124,7 +124,7 @@ def _find_confidence(table: Table, names: Sequence[str], taken: Sequence[int], k
     others = [
         column
         for column, kind in kinds.items()
-        if kind in _TRUTHS and column not in kept and marks.are_all(table.counts[column])
+        if kind in _TRUTHS and column not in kept and marks.are_all(marks.given(table.counts[column]))
     ]
     return next(iter((*named, *others)), None)
 

@@ -34,6 +34,11 @@ def are_all(cells: Iterable[Cell]) -> bool:
     return bool(folded) and folded <= _PLAIN
 
 
+def given(cells: Iterable[Cell]) -> list[Cell]:
+    """Return the cells that are not empty, and no mark for a missing value."""
+    return [cell for cell in cells if _fold(cell)]
+
+
 def may_be(counts: Mapping[Cell, int]) -> bool:
     """Return whether a column may be a label: at least half of its cells with a value are marks."""
     values = {cell for cell in counts if _fold(cell)}

@@ -200,6 +200,14 @@ def test_a_row_for_each_image_and_label_says_which_it_has(write: Write, header: 
     assert list(found.tags) == [{"bare soil"}, set()]
 
 
+@pytest.mark.parametrize("missing", ["", "NA", " "])
+def test_a_missing_cell_does_not_hide_what_a_column_says_of_the_tags(write: Write, missing: str) -> None:
+    file = labels.read_labels(
+        write("a,ship,1", "a,sea,0", "b,sea,0", f"c,ship,{missing}", header="image,label,present")
+    )
+    assert [set(row.tags) for row in file.rows] == [{"ship"}, set(), set(), {"ship"}]
+
+
 @pytest.mark.parametrize(("header", "no"), [("image,label,seen", "0"), ("image,label,value", "0.3")])
 def test_a_row_for_each_image_and_label_is_refused_if_a_column_may_say_which_it_has(
     write: Write, header: str, no: str
