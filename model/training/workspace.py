@@ -17,6 +17,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import shutil
 import zipfile
@@ -144,8 +145,10 @@ class Workspace:
         Raises:
           OSError: it cannot be written.
         """
+        # A list's paths are relative to its folder.
+        whole = (path if storage.is_remote(path) else os.path.abspath(path) for path in paths)
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([["path"], *([path] for path in paths)])
+        csv.writer(text, lineterminator="\n").writerows([["path"], *([path] for path in whole)])
         file = self.folder / _LEFT_OUT
         storage.write(str(file), text.getvalue().encode("utf-8", "surrogateescape"))
         return file

@@ -39,3 +39,12 @@ def test_images_that_only_lie_where_ours_would_are_left_alone(settings: str | No
     with pytest.raises(WorkspaceError, match=r"holds other files, such as images|not from a training"):
         begin(tmp_path, {"seed": "0"})
     assert (tmp_path / "images" / "photo.jpg").read_bytes() == b"mine"
+
+
+def test_images_left_out_are_listed_by_paths_that_hold_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with open_workspace(tmp_path / "work", {}) as workspace:
+        file = workspace.write_left_out(["chips/a.png", "gs://chips/b.png", "/chips/c.png"])
+        assert file.read_text().split() == ["path", str(tmp_path / "chips/a.png"), "gs://chips/b.png", "/chips/c.png"]
