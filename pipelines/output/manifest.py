@@ -30,9 +30,9 @@ MOST_BYTES = 1 << 26
 """Far more than any manifest has; an untrusted file may have any number."""
 
 _UNLIKE = "unlike"
-_ADDED = ("empty", "oversized")
 """Field of a manifest: the comparison for which an overwrite has kept the old rows. It includes the images of earlier
 overwrites, whose rows it would have taken over; `shift` does not."""
+_ADDED = ("empty", "oversized")
 
 PACKAGES = ("scenetags", "apache-beam", "ai-edge-litert", "numpy", "pillow", "pyarrow")
 
