@@ -87,7 +87,7 @@ def _tag(options: argparse.Namespace) -> int:
     if grid:
         listed = _cut(listed, grid, rendering, documents)
     tagged = tag_images(listed, bundle, rendering, grid, options.engine, options.precision, _report_choice)
-    panels = _show(tagged, bundle)
+    panels = _show(tagged, bundle, grid.tile)
     for failure in tagged.failures:
         log(failure.path, f"  failed to {failure.stage}: {failure.message}", "")
     if options.picture and panels:
@@ -112,14 +112,14 @@ def _cut(listed: Sequence[Listed], grid: Grid, rendering: Rendering, documents: 
     return cut
 
 
-def _show(tagged: Tagged, bundle: Bundle) -> list[Panel]:
+def _show(tagged: Tagged, bundle: Bundle, tile: int) -> list[Panel]:
     """Print what the images show; return a panel of each."""
     from pipelines.quicklook.lines import describe, make_panel
 
     panels = []
     for image, prediction in zip(tagged.images, tagged.predictions, strict=True):
         panels.append(make_panel(image, prediction, bundle))
-        show(*describe(panels[-1], prediction, bundle))
+        show(*describe(panels[-1], prediction, bundle, tile))
     if tagged.empty:
         show(f"left out: {tagged.empty:,} with less data than --min_valid or --mask", "")
     return panels

@@ -35,7 +35,10 @@ def describe_oversized(bundle: Bundle, tile: int) -> str:
         than, size = f"the training images ({bundle.trained_side:,} pixels)", f"{bundle.trained_side}"
     else:
         than, size = f"what the model takes ({bundle.image_size:,} pixels)", "with the size of the training images"
-    remedy = f"use --tile {size}" if tile else f"to tag windows of scenes, add --tile {size}"
+    if tile and not is_oversized(tile, tile, bundle):
+        remedy = "--tile cuts TIFF and JPEG 2000 files only"
+    else:
+        remedy = f"use --tile {size}" if tile else f"to tag windows of scenes, add --tile {size}"
     return f"at least {OVERSIZED} times as wide and high as {than}, and shrunk as a whole; {remedy}"
 
 

@@ -28,8 +28,15 @@ def make_panel(image: Image, prediction: Prediction, bundle: Bundle) -> Panel:
     return Panel(image.ref.path, image.pixels, probabilities, tags, image.ref.window)
 
 
-def describe(panel: Panel, prediction: Prediction, bundle: Bundle) -> list[str]:
-    """Write an image's tags and its likelier labels in lines of text, with a bar each."""
+def describe(panel: Panel, prediction: Prediction, bundle: Bundle, tile: int) -> list[str]:
+    """Write an image's tags and its likelier labels in lines of text, with a bar each.
+
+    Args:
+      panel: the image with its labels.
+      prediction: of the image.
+      bundle: with which it was tagged.
+      tile: side of the windows into which scenes were cut; 0 if they were not.
+    """
     repairs = f", repaired: {', '.join(prediction.repairs)}" if prediction.repairs else ""
     shown = {
         label: probability
@@ -47,19 +54,18 @@ def describe(panel: Panel, prediction: Prediction, bundle: Bundle) -> list[str]:
         panel.title,
         f"  {prediction.width} x {prediction.height}, {prediction.source}{repairs}",
         f"  tags (*): {', '.join(panel.tags) or 'none'}",
-        *_describe_scale(prediction, bundle),
+        *_describe_scale(prediction, bundle, tile),
         *_describe_novelty(prediction, bundle),
         *lines,
         "",
     ]
 
 
-def _describe_scale(prediction: Prediction, bundle: Bundle) -> list[str]:
+def _describe_scale(prediction: Prediction, bundle: Bundle, tile: int) -> list[str]:
     """Say that an image is far too large for the model, if it is."""
     if not is_oversized(prediction.width, prediction.height, bundle):
         return []
-    window = prediction.ref.window
-    return [f"  caution: {describe_oversized(bundle, window.width if window else 0)}"]
+    return [f"  caution: {describe_oversized(bundle, tile)}"]
 
 
 def _describe_novelty(prediction: Prediction, bundle: Bundle) -> list[str]:

@@ -54,7 +54,10 @@ def test_a_run_says_how_many_it_has_tagged_as_a_whole(
     assert outputs.manifest(tmp_path / "out")["oversized"] == 2
 
     assert run(input=images, model=model, output=tmp_path / "tiled", **SHOWN, tile=50) == 0
-    assert "use --tile 50\n" in capsys.readouterr().out, "of the picture, which is no scene"
+    told = "and shrunk as a whole; --tile cuts TIFF and JPEG 2000 files only\n"
+    assert told in capsys.readouterr().out, "of the picture, which no --tile cuts"
+    assert tag.main([str(images / "large.png"), f"--model={model}", "--tile=50"]) == 0
+    assert told in capsys.readouterr().out
     (images / "large.png").unlink()
     assert run(input=images, model=model, output=tmp_path / "windows", **SHOWN, tile=199) == 0
     assert "caution" not in capsys.readouterr().out
@@ -64,7 +67,9 @@ def test_windows_that_are_too_large_are_counted_too(
     run: Predict, images: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(input=images / "a.tif", model=model, **SHOWN, tile=200) == 0
-    assert "caution: 2 images are at least 4 times" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "caution: 2 images are at least 4 times" in told
+    assert "as a whole; use --tile 50\n" in told
     assert outputs.manifest(tmp_path / "out")["oversized"] == 2
 
 
