@@ -43,7 +43,7 @@ class Wanted(NamedTuple):
 def _possible_names(written: str) -> set[str]:
     """Return the columns that may be meant, whether a colon is part of a name or stands in front of a type."""
     parts = [part.strip() for part in written.split(",")]
-    return {*parts, *(part.rpartition(":")[0] for part in parts)}
+    return {*parts, *(part.rpartition(":")[0] for part in parts)} - {""}
 
 
 def _read_wanted(written: str, columns: Collection[str]) -> tuple[Wanted, ...]:
@@ -57,7 +57,8 @@ def _read_wanted(written: str, columns: Collection[str]) -> tuple[Wanted, ...]:
 def _read_column(written: str, columns: Collection[str]) -> Wanted:
     """Read `NAME` or `NAME:TYPE`, where a name may have a colon, too."""
     name, _, kind = written.rpartition(":")
-    if name not in columns and (written in columns or kind not in TYPES):
+    # A column without a name, as pandas writes its index, is not one with a type.
+    if not name or (name not in columns and (written in columns or kind not in TYPES)):
         return Wanted(written)
     if kind in TYPES:
         return Wanted(name, kind)

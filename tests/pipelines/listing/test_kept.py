@@ -176,6 +176,13 @@ def test_a_column_without_a_name_is_not_kept(tmp_path: Path) -> None:
     assert find_kept(str(tmp_path / "pandas.csv"), "path", "all") == (KeptColumn("site", "int64"),)
 
 
+def test_a_column_that_is_called_like_a_type_is_not_the_one_without_a_name(tmp_path: Path) -> None:
+    (tmp_path / "pandas.csv").write_text(",path,date\n0,a,2026-05-01\n")
+    assert find_kept(str(tmp_path / "pandas.csv"), "path", "date") == (KeptColumn("date", "date"),)
+    with pytest.raises(InputError, match="has no column 'site', but '', 'path', 'date'"):
+        find_kept(str(tmp_path / "pandas.csv"), "path", "site")
+
+
 INFINITIES: dict[str, pa.Array] = {
     "of a database": pa.array([2**63 - 1], pa.timestamp("us")),
     "before the year 1": pa.array([-800_000], pa.date32()),
