@@ -9,6 +9,8 @@ from pipelines.labels.findings import LabelError, shown
 from pipelines.labels.missing import is_missing
 from pipelines.labels.tables import Cell, Line
 
+_WORDS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
+
 
 def read_confidences(lines: Sequence[Line], column: int, name: str) -> list[float | None]:
     """Read the confidence of each line, 0 or above; None if it is missing.
@@ -19,7 +21,7 @@ def read_confidences(lines: Sequence[Line], column: int, name: str) -> list[floa
       name: of the column.
 
     Raises:
-      LabelError: a cell is neither such a number nor true or false.
+      LabelError: a cell is neither such a number nor true, false, yes or no.
     """
     found = {cell: _read(cell) for cell in {line.cells[column] for line in lines}}
     for line in lines:
@@ -28,7 +30,7 @@ def read_confidences(lines: Sequence[Line], column: int, name: str) -> list[floa
         if confidence is not None and not 0 <= confidence < math.inf:
             raise LabelError(
                 f"{line.place}, column {shown(name)}: {shown(str(line.cells[column]))} is not a confidence",
-                "write a number, 0 or above, or remove the column",
+                "write a number, 0 or above, or remove the column if each image has the tags of all its rows",
             )
     return [found[line.cells[column]] for line in lines]
 
@@ -39,8 +41,8 @@ def _read(cell: Cell) -> float | None:
         return math.nan
     if is_missing(cell):
         return None
-    if (word := cell.strip().casefold()) in ("true", "false"):
-        return float(word == "true")
+    if (word := cell.strip().casefold()) in _WORDS:
+        return _WORDS[word]
     try:
         return float(cell)
     except ValueError:

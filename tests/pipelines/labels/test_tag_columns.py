@@ -192,7 +192,7 @@ def test_a_confidence_of_0_takes_the_tag_however_it_is_written(write: Write, zer
 
 
 @pytest.mark.parametrize("header", ["image,label,present", "image,variable,value", "image,class,Is Positive"])
-@pytest.mark.parametrize(("yes", "no"), [("1", "0"), ("True", "False"), ("1.00", "0.00")])
+@pytest.mark.parametrize(("yes", "no"), [("1", "0"), ("True", "False"), ("yes", "No"), ("1.00", "0.00")])
 def test_a_row_for_each_image_and_label_says_which_it_has(write: Write, header: str, yes: str, no: str) -> None:
     rows = f"a,bare soil,{yes}", f"a,sea,{no}", f"b,bare soil,{no}", f"b,sea,{no}"
     file = write(*rows, header=header)
@@ -236,11 +236,12 @@ def test_whether_a_label_is_there_is_no_label_itself(write: Write) -> None:
     assert labels.read_labels(write("a,1", "b,0", header="image,positive")).labels == ("positive",)
 
 
-@pytest.mark.parametrize("strange", ["low", "50%", "-1", "inf", "no"])
+@pytest.mark.parametrize("strange", ["low", "50%", "-1", "inf", "never"])
 def test_what_is_no_confidence_is_refused(write: Write, strange: str) -> None:
     message = refusal(write("a,ship,1", f"b,ship,{strange}", header="file,class,confidence"))
     assert message == (
-        f"line 3, column confidence: {strange} is not a confidence; write a number, 0 or above, or remove the column"
+        f"line 3, column confidence: {strange} is not a confidence; write a number, 0 or above, or remove the column "
+        "if each image has the tags of all its rows"
     )
 
 
