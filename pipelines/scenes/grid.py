@@ -42,7 +42,7 @@ class Grid(NamedTuple):
 
     def __str__(self) -> str:
         given = f" --mask={CLEAR}{self.clear:g}" if self.clear else ""
-        given += "" if self.nodata is None else f" --nodata={self.nodata:.17g}"
+        given += "" if self.nodata is None else f" --nodata={_shortest(self.nodata)}"
         return f"--tile={self.tile} --stride={self.stride} --min_valid={self.min_valid:g} --edge={self.edge}{given}"
 
     def starts(self, length: int) -> list[int]:
@@ -88,6 +88,10 @@ class Grid(NamedTuple):
         if self.nodata is None:
             del described["nodata"]
         return described
+
+
+def _shortest(number: float) -> str:
+    return repr(float(number)).removesuffix(".0")
 
 
 NO_GRID = Grid()

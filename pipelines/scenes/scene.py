@@ -29,6 +29,7 @@ from pipelines.images.tiff.gaps import write_gap
 from pipelines.images.tiff.layout import read_tiff
 from pipelines.images.tiff.parts import DividedTiff, divide, divide_mask, divide_opacity, with_text
 from pipelines.images.tiff.rasters import find_raster
+from pipelines.images.tiff.samples import Tags, find_range
 from pipelines.images.tiff.strips import HEIGHT, PLANES, SEPARATE_PLANES, WIDTH
 from pipelines.records import ImageRef
 from pipelines.scenes.division import Division, divide_scene
@@ -187,6 +188,18 @@ def _ask_of_only_band(rendering: Rendering) -> str:
     )
 
 
+def _check_no_data(value: float, tags: Tags) -> None:
+    """Refuse a value that no sample can have: all pixels would hold data, without a word."""
+    if (ends := find_range(tags)) is None:
+        return
+    low, high = ends
+    if value != int(value) or not low <= value <= high:
+        raise UnsupportedImageError(
+            f"--nodata {value:.17g}: its samples are whole numbers from {low:,} to {high:,}",
+            "give one of these, or tag it in a run without --nodata",
+        )
+
+
 def _open_tiff(ref: ImageRef, pages: Pages, grid: Grid, rendering: Rendering, least: int) -> Scene | None:
     directory = read_directory(pages)
     georeference = read_georeference(directory.texts, directory.form.order)
@@ -197,6 +210,7 @@ def _open_tiff(ref: ImageRef, pages: Pages, grid: Grid, rendering: Rendering, le
     _check_depth(layout, _ask_of_only_band(rendering))
     image = divide(pages, directory)
     if grid.nodata is not None:
+        _check_no_data(grid.nodata, directory.tags)
         image = with_text(image, NO_DATA, f"{grid.nodata:.17g}".encode())
     division = divide_scene(image.width, image.height, image.block, grid)
     raster = find_raster(directory, rendering)

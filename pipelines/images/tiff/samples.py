@@ -75,6 +75,15 @@ class Samples(NamedTuple):
         return self.photometric in _GRAY
 
 
+def find_range(tags: Tags) -> tuple[int, int] | None:
+    """Return the least and the greatest value that a sample can have; None if samples are no whole numbers."""
+    kind, bits = tags.get(SAMPLE_FORMAT, (_UNSIGNED,))[0], tags.get(BITS, (1,))[0]
+    if kind not in (_UNSIGNED, _SIGNED, _UNDEFINED):
+        return None
+    least = -(1 << (bits - 1)) if kind == _SIGNED else 0
+    return least, least + (1 << bits) - 1
+
+
 def read_samples(directory: Directory) -> Samples:
     """Read what the samples of an image stand for.
 

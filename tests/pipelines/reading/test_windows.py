@@ -195,10 +195,23 @@ def test_windows_are_those_of_a_file_that_names_the_value_for_no_data_itself(
     assert not any(isinstance(item, Empty) for item in read(ours, Grid(64, 64, 0.25), rendering))
 
 
-def test_a_value_for_no_data_that_no_sample_can_have_is_that_of_none(tmp_path: Path) -> None:
-    path = write_scene(tmp_path / "scene.tif", samples(64, 128, 3, "uint8"), tile=64, nodata=0)
-    for value in (-1, 256, 0.5):
-        assert not any("no_data_kept" in item.repairs for item in images(read(path, Grid(64, 64, nodata=value))))
+@pytest.mark.parametrize(
+    ("kind", "value", "told"),
+    [
+        ("uint8", 256, "0 to 255"),
+        ("uint16", -1, "0 to 65,535"),
+        ("int16", 32768, "-32,768 to 32,767"),
+        ("uint8", 0.5, ""),
+    ],
+)
+def test_a_value_for_no_data_that_no_sample_can_have_is_refused(
+    kind: str, value: float, told: str, tmp_path: Path
+) -> None:
+    bands = 3 if kind == "uint8" else 4
+    path = write_scene(tmp_path / "scene.tif", samples(64, 128, bands, kind), tile=64)
+    [failure] = cut(path, Grid(64, 64, nodata=value), NO_RENDERING if bands == 3 else SHOWN)
+    assert isinstance(failure, Failure)
+    assert failure.message.startswith(f"--nodata {value}: its samples are whole numbers from {told}")
 
 
 def test_tiles_that_a_sparse_scene_leaves_out_hold_no_data(tmp_path: Path) -> None:
