@@ -53,7 +53,7 @@ class Columns(NamedTuple):
       tags: of tags; none if each of `labels` is a label.
       labels: columns that are labels, and their names.
       confidence: that says by 0 that an image does not have the tag; None if there is none.
-      unread: columns beside the tags, and their names, that may say so as well: of marks, or shares from 0 to 1.
+      unread: columns next to the tags, and their names, that may say so as well: of marks, or shares from 0 to 1.
       kept: those of `LabelOptions.keep`.
       findings: on columns that are ignored.
     """

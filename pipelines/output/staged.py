@@ -174,7 +174,7 @@ def _read_announced(path: str) -> Announced | None:
 def _are_counts(accounts: Accounts) -> bool:
     """Return whether accounts from an untrusted file consist of numbers."""
     by_kind = (accounts.tags, accounts.repairs, accounts.errors, accounts.passed_over)
-    numbers = [accounts.inputs, accounts.predictions, accounts.failures, accounts.skipped, accounts.empty]
-    numbers.append(accounts.oversized)
+    numbers = [accounts.inputs, accounts.predictions, accounts.failures, accounts.skipped]
+    numbers += [accounts.empty, accounts.oversized]
     numbers += [number for counts in by_kind for number in Counter(counts).values()]
     return all(type(number) is int and number >= 0 for number in numbers)

@@ -42,8 +42,13 @@ class Grid(NamedTuple):
 
     def __str__(self) -> str:
         given = f" --mask={CLEAR}{self.clear:g}" if self.clear else ""
-        given += "" if self.nodata is None else f" --nodata={_shortest(self.nodata)}"
+        given += "" if self.nodata is None else f" --nodata={self.written_nodata}"
         return f"--tile={self.tile} --stride={self.stride} --min_valid={self.min_valid:g} --edge={self.edge}{given}"
+
+    @property
+    def written_nodata(self) -> str:
+        """The value for no data as the shortest text that is read as the same number; empty if none is given."""
+        return "" if self.nodata is None else repr(float(self.nodata)).removesuffix(".0")
 
     def starts(self, length: int) -> list[int]:
         """Return where windows begin along one side of a scene.
@@ -88,10 +93,6 @@ class Grid(NamedTuple):
         if self.nodata is None:
             del described["nodata"]
         return described
-
-
-def _shortest(number: float) -> str:
-    return repr(float(number)).removesuffix(".0")
 
 
 NO_GRID = Grid()

@@ -188,14 +188,18 @@ def _ask_of_only_band(rendering: Rendering) -> str:
     )
 
 
-def _check_no_data(value: float, tags: Tags) -> None:
-    """Refuse a value that no sample can have: all pixels would hold data, without a word."""
+def _check_no_data(value: float, written: str, tags: Tags) -> None:
+    """Refuse a value that no sample can have: all pixels would hold data, without a word.
+
+    Raises:
+      UnsupportedImageError: it is one.
+    """
     if (ends := find_range(tags)) is None:
         return
     low, high = ends
     if value != int(value) or not low <= value <= high:
         raise UnsupportedImageError(
-            f"--nodata {value:.17g}: its samples are whole numbers from {low:,} to {high:,}",
+            f"--nodata {written}: its samples are whole numbers from {low:,} to {high:,}",
             "give one of these, or tag it in a run without --nodata",
         )
 
@@ -210,8 +214,8 @@ def _open_tiff(ref: ImageRef, pages: Pages, grid: Grid, rendering: Rendering, le
     _check_depth(layout, _ask_of_only_band(rendering))
     image = divide(pages, directory)
     if grid.nodata is not None:
-        _check_no_data(grid.nodata, directory.tags)
-        image = with_text(image, NO_DATA, f"{grid.nodata:.17g}".encode())
+        _check_no_data(grid.nodata, grid.written_nodata, directory.tags)
+        image = with_text(image, NO_DATA, grid.written_nodata.encode())
     division = divide_scene(image.width, image.height, image.block, grid)
     raster = find_raster(directory, rendering)
     separate = directory.tags.get(PLANES, (1,))[0] == SEPARATE_PLANES

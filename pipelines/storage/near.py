@@ -34,7 +34,7 @@ def hint_at_near(path: str) -> str:
 def hint_at_holder(name: str, path: str) -> str:
     """Return a question for the user of a path where a folder was expected that holds an entry of a name.
 
-    It is looked for below the path, above it, and beside it, but not in a bucket. Empty if there is none, or if there
+    It is looked for below the path, above it, and next to it, but not in a bucket. Empty if there is none, or if there
     are many.
 
     Args:

@@ -1,4 +1,4 @@
-"""What is made in a folder is made by one process, and who waits for another one is told."""
+"""One process makes what is in a folder; another one says that it waits."""
 
 from __future__ import annotations
 
