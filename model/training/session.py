@@ -20,9 +20,10 @@ from model.quality.fbeta import title
 from model.quality.history import HEAD, Epoch
 from model.quality.thresholds import Thresholds
 from model.training import figures, fitting, identity, network, phases, reading, splitting
+from model.training.opening import open_workspace
 from model.training.settings import Settings
 from model.training.start import Start, read_weights
-from model.training.workspace import Workspace, open_workspace
+from model.training.workspace import Workspace
 from pipelines.commandline.parser import UsageError
 from pipelines.commandline.printing import show
 from pipelines.inference.bundle import Bundle

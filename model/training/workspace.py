@@ -16,13 +16,10 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
-import re
 import shutil
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,24 +28,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.data import dataset
-from model.export.lock import lock
 from model.quality import history
 from model.quality.fbeta import BETA
 from model.quality.history import Epoch
 from pipelines import storage
 from pipelines.errors import ScenetagsError
 
-_SETTINGS = "settings.json"
-_KIND = {"kind": "scenetags training"}
-_LOCK = "lock"
-_IMAGES = "images"
+SETTINGS = "settings.json"
+IMAGES = "images"
 _CHECKPOINT = "checkpoint"
-_OF_UNFINISHED = (_IMAGES, _CHECKPOINT)
+OF_UNFINISHED = (IMAGES, _CHECKPOINT)
 _LEFT_OUT = "left_out.csv"
 _OF_EPOCHS = ("history.csv", "tensorboard")
-_OF_FINISHED = (*_OF_EPOCHS, _LEFT_OUT)
-# Of a SHA-256 in hexadecimal, as settings identify images and labels.
-_DIGEST_LENGTH = 64
+OF_FINISHED = (*_OF_EPOCHS, _LEFT_OUT)
 
 
 class WorkspaceError(ScenetagsError):
@@ -70,7 +62,7 @@ class Workspace:
     @property
     def images(self) -> Path:
         """The folder of the decoded images."""
-        return self.folder / _IMAGES
+        return self.folder / IMAGES
 
     @property
     def history_file(self) -> Path:
@@ -155,17 +147,17 @@ class Workspace:
 
     def clear(self) -> None:
         """Remove what only unfinished training needs."""
-        (self.folder / _SETTINGS).unlink(missing_ok=True)  # first: without it there is nothing to resume
-        _remove(self.folder, _OF_UNFINISHED)
+        (self.folder / SETTINGS).unlink(missing_ok=True)  # first: without it there is nothing to resume
+        remove(self.folder, OF_UNFINISHED)
 
     def start_over(self) -> None:
         """Remove the epochs done so far; the decoded images stay."""
-        _remove(self.folder, (*_OF_EPOCHS, _CHECKPOINT))
+        remove(self.folder, (*_OF_EPOCHS, _CHECKPOINT))
 
     def discard(self) -> None:
         """Remove everything, if there is nothing to resume."""
         self.clear()
-        _remove(self.folder, _OF_FINISHED)
+        remove(self.folder, OF_FINISHED)
 
     def can_resume(self) -> bool:
         """Return whether an epoch is done, or the images are decoded."""
@@ -198,99 +190,6 @@ class Workspace:
         return WorkspaceError(f"{file} is missing or damaged", f"delete {self.folder} to start over")
 
 
-@contextmanager
-def open_workspace(folder: Path, settings: Mapping[str, str], beta: float = BETA) -> Iterator[Workspace]:
-    """Lock the folder of a training and prepare it: to resume interrupted training, or to start.
-
-    Args:
-      folder: the workspace.
-      settings: everything that determines the outcome of the training.
-      beta: of the F-beta in its history.
-
-    Raises:
-      WorkspaceError: another training is running there, or one with different settings is unfinished, or the folder
-        holds other files or cannot be written.
-    """
-    with ExitStack() as held:
-        held.callback(_remove_empty, folder)  # once the lock in it is released
-        try:
-            _refuse_foreign(folder)
-            held.enter_context(lock(folder / _LOCK))
-            _prepare(folder, settings)
-        except storage.LockedError:
-            raise WorkspaceError(
-                f"{folder}: another training is running there", "wait for it to finish, or choose another --output"
-            ) from None
-        except OSError as error:
-            raise WorkspaceError(f"{folder}: {error.strerror}") from error
-        workspace = Workspace(folder, beta)
-        try:
-            yield workspace
-        except BaseException:
-            if not workspace.can_resume():
-                workspace.discard()
-            raise
-
-
-def _refuse_foreign(folder: Path) -> None:
-    """Make sure that what may be deleted is ours: without settings, a folder `images` may be the user's own."""
-    foreign = sorted({_whole_name(file) for file in folder.iterdir()} - _ours(folder)) if folder.exists() else []
-    if foreign:
-        raise WorkspaceError(
-            f"{folder} is needed for training, but holds other files, such as {foreign[0]}", "move or delete them"
-        )
-
-
-def _prepare(folder: Path, settings: Mapping[str, str]) -> None:
-    """Keep what interrupted training with the same settings has left; otherwise start over."""
-    for partial in folder.glob("*.partial"):
-        partial.unlink()
-    unfinished = _read_settings(folder / _SETTINGS)
-    if unfinished == settings:
-        return
-    if unfinished is not None and Workspace(folder).history_file.exists():
-        raise WorkspaceError(
-            f"{folder} holds an unfinished training with different settings ({_difference(unfinished, settings)})",
-            "finish it with its own command, or delete that folder to start over",
-        )
-    # Decoding finds out by itself whether the images are still those that are needed.
-    _remove(folder, _ours(folder) - {_LOCK, _IMAGES})
-    storage.write(str(folder / _SETTINGS), json.dumps({**_KIND, **settings}, indent=2).encode())
-
-
-def _ours(folder: Path) -> set[str]:
-    unfinished = _OF_UNFINISHED if _read_settings(folder / _SETTINGS) is not None else ()
-    return {_SETTINGS, _LOCK, *_OF_FINISHED, *unfinished}
-
-
-def _whole_name(file: Path) -> str:
-    """Return the name that a partly written file will have once it is complete."""
-    return re.sub(r"(\.[0-9a-f]{8})?\.partial$", "", file.name)
-
-
-def _read_settings(file: Path) -> dict[str, str] | None:
-    try:
-        settings = json.loads(file.read_text())
-    except FileNotFoundError:
-        return None
-    except ValueError:
-        settings = None
-    if not isinstance(settings, dict) or not settings.items() >= _KIND.items():
-        raise WorkspaceError(
-            f"{file} is damaged, or not from a training", f"move or delete {file.parent} to start over"
-        )
-    return {name: value for name, value in settings.items() if name not in _KIND}
-
-
-def _difference(before: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """List the settings that differ, with their values unless these are digests."""
-    changed = [name for name in now if before.get(name) != now[name]]
-    return ", ".join(
-        f"{name} changed" if len(now[name]) == _DIGEST_LENGTH else f"{name} was {before.get(name)}, is {now[name]}"
-        for name in changed
-    )
-
-
 def _save(file: Path, arrays: Iterable[NDArray[Any]]) -> None:
     """Write arrays to a file, completely or not at all, even after a power cut."""
     # Not with `storage.write`, which would need a second copy of the weights in memory.
@@ -304,12 +203,8 @@ def _save(file: Path, arrays: Iterable[NDArray[Any]]) -> None:
     storage.move(str(partial), str(file))
 
 
-def _remove_empty(folder: Path) -> None:
-    with suppress(OSError):
-        folder.rmdir()
-
-
-def _remove(folder: Path, names: Iterable[str]) -> None:
+def remove(folder: Path, names: Iterable[str]) -> None:
+    """Remove files and folders of a workspace, as far as they are there."""
     for name in names:
         path = folder / name
         if path.is_dir():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from model.export.bundle import written_whole
-from model.training.workspace import open_workspace
+from model.training.opening import open_workspace
 from pipelines.storage.locks import watching
 from pipelines.storage.locks.lock import content
 

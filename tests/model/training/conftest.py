@@ -12,8 +12,8 @@ import pytest
 
 from model.data import dataset
 from model.training import fitting
+from model.training.opening import open_workspace
 from model.training.phases import Phase
-from model.training.workspace import open_workspace
 
 SIZE = 32
 HEAD = Phase("head", 2, 1e-2, "head")

@@ -16,7 +16,8 @@ from model.data import dataset
 from model.quality import metrics, thresholds
 from model.quality.history import Epoch, HistoryError
 from model.training import fitting, losses
-from model.training.workspace import Workspace, WorkspaceError, open_workspace
+from model.training.opening import open_workspace
+from model.training.workspace import Workspace, WorkspaceError
 from tests.model.conftest import eagerly
 from tests.model.training.conftest import FINETUNING, HEAD, training
 

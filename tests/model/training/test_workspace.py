@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from model.training.workspace import WorkspaceError, open_workspace
+from model.training.opening import open_workspace
+from model.training.workspace import WorkspaceError
 
 
 def begin(folder: Path, settings: dict[str, str]) -> None:
