@@ -32,7 +32,7 @@ import pyarrow.parquet as pq
 from pipelines.output.run import PREDICTIONS, STAGING, TABLES
 from pipelines.output.tables import count_rows
 from tools.flink import FlinkCluster, Parts, flink_cluster
-from tools.kill_runs import read_rows
+from tools.output_checks import read_rows
 
 _SECONDS_TO_END = 1800
 

@@ -23,8 +23,8 @@ from pathlib import Path
 from random import Random
 
 from pipelines import storage
-from tools import emulators, kill_runs
-from tools.kill_runs import Archive, BrokenGuaranteeError
+from tools import emulators, kill_runs, output_checks
+from tools.output_checks import Archive, BrokenGuaranteeError
 from tools.proxy import Disturbance, Proxy, before
 
 _PAUSE_SECONDS = 10.0
@@ -139,7 +139,7 @@ def _refuse_after(
 
 def _check_and_resume(archive: Archive, output: str) -> str:
     with tempfile.TemporaryDirectory() as copy:
-        seen = kill_runs.look(archive, fetch(output, Path(copy)))
+        seen = output_checks.look(archive, fetch(output, Path(copy)))
     again = _start(archive, output)
     _, said = again.communicate()
     if again.returncode:
@@ -151,8 +151,8 @@ def _check_and_resume(archive: Archive, output: str) -> str:
 def _judge(archive: Archive, output: str) -> int:
     with tempfile.TemporaryDirectory() as copy:
         fetched = fetch(output, Path(copy))
-        kill_runs.judge(archive, fetched)
-        return kill_runs.look(archive, fetched)
+        output_checks.judge(archive, fetched)
+        return output_checks.look(archive, fetched)
 
 
 def fetch(output: str, copy: Path) -> Path:

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipelines.output.run import MERGED, STAGING
-from tools import disturb_buckets, emulators, kill_runs
-from tools.kill_runs import Archive, BrokenGuaranteeError
+from tools import disturb_buckets, emulators, kill_runs, output_checks
+from tools.output_checks import Archive, BrokenGuaranteeError
 from tools.proxy import Disturbance, Proxy, before
 from tools.workers import Cluster, Server, job_service, worker_pool
 
@@ -117,7 +117,7 @@ def kill(archive: Archive, place: Place, number: int, victim: str, moment: int) 
         for late in fetched.glob(f"{STAGING}*"):
             # Workers without a launching process may write on; what they write is never committed.
             shutil.rmtree(late)
-        kill_runs.judge(archive, fetched)
+        output_checks.judge(archive, fetched)
     said = next((line for line in again.stderr.splitlines() if "recovered" in line), "nothing to recover")
     at = f"killed at request {moment}" if struck.is_set() else f"left alone, as there was no request {moment}"
     return f"{victim} {at}, exit code {job.returncode}: {seen} rows visible, then correct; {said}"
@@ -127,7 +127,7 @@ def _look(archive: Archive, output: str) -> int:
     """Check what a reader may see, who begins again if a file is moved while the output is read."""
     while True:
         with tempfile.TemporaryDirectory() as copy, suppress(FileNotFoundError):
-            return kill_runs.look(archive, disturb_buckets.fetch(output, Path(copy)))
+            return output_checks.look(archive, disturb_buckets.fetch(output, Path(copy)))
 
 
 def _count_requests(archive: Archive, place: Place) -> int:

@@ -21,7 +21,7 @@ from pipelines.output.lock import LOCK
 from pipelines.output.run import Accounts
 from tests.image_files import picture, unmarked_rgba_jpeg
 from tools import kill_runs
-from tools.kill_runs import Archive, BrokenGuaranteeError, judge, look, read_rows
+from tools.output_checks import Archive, BrokenGuaranteeError, judge, look, read_rows
 
 TRIES = 4
 

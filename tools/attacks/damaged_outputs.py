@@ -21,9 +21,9 @@ from benchmarks.material import small_bundle
 from pipelines import predict
 from pipelines.output.footers import FOOTER
 from pipelines.output.journal import JOURNAL
-from tools import kill_runs
+from tools import output_checks
 from tools.attacks import Attack, Seen
-from tools.kill_runs import BrokenGuaranteeError
+from tools.output_checks import BrokenGuaranteeError
 
 _TRIALS, _SEED, _IMAGES = 150, 1, 4
 _STAGING = "_staging-20260101T000000.000000Z-beef"
@@ -37,7 +37,7 @@ def damage_outputs(folder: Path) -> Seen:
     images, before = folder / "images", folder / "before"
     _draw(images, random)
     _run(images, before)
-    expected = {table: rows["path"].to_pylist() for table, rows in kill_runs.read_rows(before).items()}
+    expected = {table: rows["path"].to_pylist() for table, rows in output_checks.read_rows(before).items()}
     _leave_commit(before)
     ends: Counter[str] = Counter()
     broken = []
@@ -87,7 +87,7 @@ def _end(images: Path, output: Path, flags: list[str], expected: dict[str, list[
         if code:
             return f"code {code}: {said}"
     try:
-        found = {table: rows["path"].to_pylist() for table, rows in kill_runs.read_rows(output).items()}
+        found = {table: rows["path"].to_pylist() for table, rows in output_checks.read_rows(output).items()}
     except BrokenGuaranteeError:
         # A run reads of earlier rows only what it needs; the checksums of other columns are for those who read these.
         return "refused to readers"

@@ -19,9 +19,9 @@ from PIL import Image
 
 from benchmarks.material import environment, small_bundle
 from pipelines import predict
-from tools import kill_runs
+from tools import output_checks
 from tools.attacks import Attack, Seen
-from tools.kill_runs import Archive, BrokenGuaranteeError
+from tools.output_checks import Archive, BrokenGuaranteeError
 
 _PAIRS, _SEED = 20, 1
 _FOLDERS, _IMAGES, _WAVE = ("a", "b", "c", "d"), 30, 12
@@ -137,11 +137,11 @@ def _check(second: Sequence[str], output: Path, expected: Path) -> None:
     code = _run([*second, "--overwrite", f"--output={output}"])
     if code:
         raise BrokenGuaranteeError(f"the second overwrite ended with code {code}")
-    kill_runs.judge(Archive(output, (), None, kill_runs.read_rows(expected), 0.0, 0), output)
+    output_checks.judge(Archive(output, (), None, output_checks.read_rows(expected), 0.0, 0), output)
 
 
 def _count(output: Path) -> int:
-    return sum(rows.num_rows for rows in kill_runs.read_rows(output).values())
+    return sum(rows.num_rows for rows in output_checks.read_rows(output).values())
 
 
 def _run(arguments: Sequence[str]) -> int:
