@@ -26,6 +26,8 @@ GROUPS = {
     "tests/model/synthetic/test_synthetic.py": "tensorflow",
     "tests/model/evaluation/test_evaluate.py": "evaluation",
     "tests/model/evaluation/test_unmeasurable.py": "evaluation",
+    "tests/model/test_interrupted_trainings.py": "tensorflow",
+    "tests/model/test_refused_trainings.py": "tensorflow",
     "tests/model/test_train.py": "tensorflow",
     "tests/model/training/test_all_images.py": "tensorflow",
     "tests/model/training/test_fitting.py": "tensorflow",

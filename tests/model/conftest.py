@@ -27,6 +27,10 @@ SMALL = ("--image_size", str(IMAGE_SIZE), "--alpha", "0.35", "--weights", "none"
 """Flags of a network that is trained in seconds."""
 
 
+def flags(chips: Path, output: Path) -> list[str]:
+    return ["--images", str(chips / "jpg"), "--labels", str(chips / "labels.csv"), "--output", str(output)]
+
+
 @contextmanager
 def eagerly(really: bool = True) -> Iterator[None]:
     """Run TensorFlow eagerly, as compiling takes longer than a few batches do; or, within that, not."""

@@ -1,30 +1,22 @@
-"""Training ends in a bundle that both engines agree on, or in one clear line."""
+"""Training ends in a bundle that both engines agree on, with the figures that were measured."""
 
 from __future__ import annotations
 
 import re
-import shutil
-import signal
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from model import train
 from model.data import dataset
-from model.data.learnt import Learnt, read_learnt
+from model.data.learnt import read_learnt
 from model.data.listing import versions
-from model.export import bundle as export
 from model.quality import calibration, metrics, thresholds
-from model.quality.facts import Facts
-from model.quality.history import read_csv
 from model.synthetic import chips as synthetic
-from model.training import figures, fitting, network, reading, session, settings
+from model.training import figures, fitting, reading, session, settings
 from pipelines import predict
 from pipelines.commandline.parser import UsageError
 from pipelines.errors import ScenetagsError
@@ -32,39 +24,14 @@ from pipelines.inference.bundle import Bundle, BundleError, load_bundle
 from pipelines.inference.engines import EngineStartError, open_engine
 from pipelines.inference.processor import bfloat16_units
 from pipelines.supervision.temporary import TemporaryFolderError
-from tests import ROOT
 from tests.bundles import IMAGE_SIZE
-from tests.model.conftest import CHIPS, SMALL, Trained, Unfinished
+from tests.model.conftest import CHIPS, SMALL, Trained, flags
 from tests.model.small import small_networks
 from tests.outputs import rows
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
 
 SIZE = IMAGE_SIZE
-
-TRAIN_UNTIL_KILLED = """
-import os, signal, sys
-
-from model import train
-from model.training import network
-from tests.model.small import small_networks
-
-seed = network.seed_dropout
-
-def begin(model, number, epoch):
-    if epoch == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-    seed(model, number, epoch)
-
-network.seed_dropout = begin
-with small_networks():
-    train.main(sys.argv[1:])
-"""
-"""Trains, and is killed when its third epoch begins."""
-
-
-def flags(chips: Path, output: Path) -> list[str]:
-    return ["--images", str(chips / "jpg"), "--labels", str(chips / "labels.csv"), "--output", str(output)]
 
 
 @pytest.fixture(scope="module")
@@ -160,74 +127,6 @@ def test_predict_gives_real_chips_the_probabilities_of_the_training_reader(
         np.testing.assert_allclose(probabilities, expected[row["path"]], atol=1e-4, err_msg=row["path"])
 
 
-def test_a_killed_training_resumes_and_is_measured_before_it_learns_the_held_out_images(
-    training_chips: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    measured: list[NDArray[np.float32]] = []
-    fit = calibration.fit
-
-    def watch(truth: NDArray[np.bool_], probabilities: NDArray[np.float32], judged: Any) -> calibration.Calibration:
-        measured.append(probabilities)
-        return fit(truth, probabilities, judged)
-
-    weights = tmp_path / "base.weights.h5"
-    with small_networks():
-        untrained = network.build(np.full(3, 0.5, np.float32), image_size=SIZE, alpha=0.35, weights=None)
-    untrained.get_layer("backbone").save_weights(weights)
-    epochs = ["--weights", str(weights), "--head_epochs", "1", "--finetune_epochs", "3"]
-    command = [*flags(training_chips, tmp_path / "bundle"), *SMALL, *epochs]
-    training = [sys.executable, "-c", TRAIN_UNTIL_KILLED, *command]
-    assert subprocess.run(training, cwd=ROOT, stdout=subprocess.DEVNULL, check=False).returncode == -signal.SIGKILL
-    history = tmp_path / "bundle.training" / "history.csv"
-    assert [epoch.phase for epoch in read_csv(history)] == ["head", "fine-tuning"]
-    assert not (tmp_path / "bundle").exists()
-    exported: list[Facts] = []
-    recorded: list[Learnt] = []
-
-    def end(model: Any, output: Path, learnt: Facts, held_out: Any, calibration: Any, record: Learnt) -> None:
-        exported.append(learnt)
-        recorded.append(record)
-        raise KeyboardInterrupt
-
-    # What an export gives after a training has resumed is in `trained`.
-    monkeypatch.setattr(export, "export", end)
-    monkeypatch.setattr(calibration, "fit", watch)
-    with small_networks():
-        assert train.main(command) == 130
-    assert "resuming after epoch 2 of an interrupted training" in capsys.readouterr().out
-    assert [epoch.phase for epoch in read_csv(history)] == ["head", *["fine-tuning"] * 3, "all images"]
-    learnt = exported[0]
-    assert learnt.training.kept_epoch in range(1, 5)
-    assert learnt.training.final_epochs == 1
-    np.testing.assert_allclose(learnt.probabilities, learnt.calibration.correction.apply(measured[0]))
-    assert len(recorded[0].digests) == 2 * CHIPS, "of file and pixels of each image, as all are learnt in the end"
-
-
-def test_who_interrupts_the_last_figures_has_a_bundle(
-    training_chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupt(wanted: settings.Settings) -> None:
-        raise KeyboardInterrupt
-
-    def interrupt_at_the_end(wanted: settings.Settings) -> None:
-        (wanted.output / "bundle.json").touch()
-        raise KeyboardInterrupt
-
-    # A folder may be there before, if it is empty.
-    (tmp_path / "bundle").mkdir()
-
-    for work, rest in (
-        (interrupt, "run the same command again to resume after the last finished epoch"),
-        (interrupt_at_the_end, f"the bundle in {tmp_path}/bundle is complete"),
-    ):
-        monkeypatch.setattr(session, "train", work)
-        assert train.main(flags(training_chips, tmp_path / "bundle")) == 130
-        assert capsys.readouterr().err == f"\nscenetags train: interrupted; {rest}\n"
-
-
 def test_an_int8_file_is_measured_on_images_that_its_network_has_not_learnt(
     training_chips: Path, tmp_path: Path
 ) -> None:
@@ -297,69 +196,6 @@ def test_labels_that_nobody_judged_the_held_out_images_by_count_for_nothing(
     assert not read_learnt(bundle).has(np.stack([decoded.digests, decoded.digests], axis=1)).any()
 
 
-def test_an_unfinished_training_is_not_taken_over_by_another(
-    unfinished: Unfinished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert "run the same command again to resume after the last finished epoch" in unfinished.told
-    shutil.copytree(unfinished.workspace, tmp_path / "bundle.training")
-    other = ["--seed", "7", "--loss", "weighted", "--beta", "1"]
-    assert train.main([*unfinished.flags, "--output", str(tmp_path / "bundle"), *other]) == 2
-    different = "(seed was 0, is 7, loss was bce, is weighted, beta was 2.0, is 1.0)"
-    assert f"unfinished training with different settings {different}" in capsys.readouterr().err
-
-
-def test_rows_in_another_order_are_told_apart_from_other_images_and_labels(
-    unfinished: Unfinished, training_chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    header, *lines = (training_chips / "labels.csv").read_text().splitlines()
-    (tmp_path / "labels.csv").write_text("\n".join([header, *reversed(lines)]))
-    shutil.copytree(unfinished.workspace, tmp_path / "bundle.training")
-    other = [*unfinished.flags, "--output", str(tmp_path / "bundle")]
-    other[other.index("--labels") + 1] = str(tmp_path / "labels.csv")
-    assert train.main(other) == 2
-    assert "unfinished training with different settings (order of the rows changed)" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("wrong", "named"),
-    [
-        (["--images", "nowhere"], "argument --images: no folder at nowhere"),
-        (["--labels", "nothing.csv"], "argument --labels: no file at nothing.csv"),
-        (["--validation_labels", "nothing.csv"], "argument --validation_labels: no file at nothing.csv"),
-        (["--weights", "tests"], "no bundle at"),
-        (["--batch_size", "0"], "argument --batch_size: 0 is too small"),
-        (["--image_size", "31"], "argument --image_size: 31 is too small"),
-        (["--image_size", "99999999"], "argument --image_size: 99999999 is too large; the maximum is 2048"),
-        (["--validation_fraction", "1.5"], "argument --validation_fraction: 1.5 is not between"),
-        (["--weights", "missing.h5"], "argument --weights: missing.h5 is not imagenet, none, an existing file or a b"),
-        (["--alpha", "0.6"], "argument --alpha: there are no ImageNet weights for 0.6; use one of 0.35, "),
-        (["--stretch", "p2:p98"], "--stretch of percentiles is for scenes that --tile cuts: a chip's own"),
-        (["--weights", "none", "--finetune_epochs", "0"], "nothing to train"),
-        (["--loss", "focal"], "argument --loss: invalid choice: 'focal' (choose from"),
-        (["--beta", "0"], "argument --beta: 0 is not between 0.1 and 10"),
-        (["--quantize", "int8", "--final_epochs", "1"], "--final_epochs: not allowed with --quantize int8, whose file"),
-        (["--quantize", "int4"], "argument --quantize: invalid choice: 'int4' (choose from"),
-        (
-            ["--output", "gs://bucket/bundle"],
-            "--output: gs://bucket/bundle is not a local folder; write to one, then copy",
-        ),
-        (["--output", "file://other/bundle"], "file://other/bundle names a file of another machine"),
-        (
-            ["--epochs", "3"],
-            "unknown argument --epochs; did you mean --head_epochs, --finetune_epochs or --final_epoch",
-        ),
-    ],
-)
-def test_wrong_usage_is_one_line(
-    wrong: list[str], named: str, training_chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert train.main([*flags(training_chips, tmp_path / "bundle"), *wrong]) == 2
-    told = capsys.readouterr().err
-    assert named in told
-    assert told.count("\n") == 1
-    assert not (tmp_path / "bundle").exists()
-
-
 def test_urls_of_files_are_taken_for_paths(training_chips: Path, tmp_path: Path) -> None:
     given = flags(training_chips, tmp_path / "my bundle")
     urls = [word if word.startswith("--") else Path(word).as_uri() for word in given]
@@ -368,30 +204,3 @@ def test_urls_of_files_are_taken_for_paths(training_chips: Path, tmp_path: Path)
     assert parsed.output == tmp_path / "my bundle"
     assert (parsed.images, parsed.name) == (str(training_chips / "jpg"), "my bundle")
     assert reading.find(parsed).tags == reading.find(settings.parse(given)).tags
-
-
-def test_what_fails_before_anything_can_be_resumed_leaves_no_folder(
-    training_chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "text.h5").write_text("no weights")
-    no_weights = [*flags(training_chips, tmp_path / "bundle"), "--weights", str(tmp_path / "text.h5")]
-    assert train.main(no_weights) == 2
-    told = capsys.readouterr()
-    assert "text.h5: not MobileNetV2 weights without top" in told.err
-    assert "images to train on" not in told.out, "weights are checked before images are decoded"
-
-    (tmp_path / "jpg").mkdir()
-    for chip in (training_chips / "jpg").iterdir():
-        (tmp_path / "jpg" / chip.name).write_text("no image")
-    shutil.copy(training_chips / "labels.csv", tmp_path)
-    assert train.main([*flags(tmp_path, tmp_path / "bundle"), *SMALL]) == 2
-    assert f"none of {CHIPS} images can be decoded" in capsys.readouterr().err
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["jpg", "labels.csv", "text.h5"]
-
-
-def test_an_existing_folder_is_not_overwritten(
-    training_chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "mine.txt").write_text("mine")
-    assert train.main(flags(training_chips, tmp_path)) == 2
-    assert "already exists; remove it or choose another --output" in capsys.readouterr().err

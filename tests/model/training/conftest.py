@@ -14,6 +14,8 @@ from model.data import dataset
 from model.training import fitting
 from model.training.opening import open_workspace
 from model.training.phases import Phase
+from tests import image_files as files
+from tests.model.training.labelled_images import COUNT
 
 SIZE = 32
 HEAD = Phase("head", 2, 1e-2, "head")
@@ -79,3 +81,14 @@ def whole(examples: dataset.Examples, tmp_path_factory: pytest.TempPathFactory, 
 def uninterrupted(whole: fitting.Training, tmp_path: Path) -> fitting.Training:
     folder = Path(shutil.copytree(whole.workspace.folder, tmp_path / "whole"))
     return replace(whole, workspace=replace(whole.workspace, folder=folder), history=list(whole.history))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Write images of five places, of which two are copies of one another."""
+    (tmp_path / "images").mkdir()
+    for image in range(COUNT):
+        # 3 and 4 are the same picture.
+        pixels = files.picture(seed=3 if image == 4 else image)
+        (tmp_path / "images" / f"place{image % 5}_{image}.png").write_bytes(files.png(pixels, "RGB"))
+    return tmp_path
