@@ -11,6 +11,7 @@ import pytest
 from pipelines import predict
 from tests.bundles import write_bundle
 from tests.pipelines.predict.predicting import Predict, chip
+from tests.scene_files import samples, write_scene
 from tests.sharing import made_once
 
 
@@ -40,3 +41,13 @@ def poisoned_bundle_path(tmp_path_factory: pytest.TempPathFactory, tensorflow_in
     """Path of a bundle like the small one, in which a kernel fails when it comes to a `POISON` coloured image."""
     made = made_once(tmp_path_factory, "poisoned", lambda folder: write_bundle(folder / "poisoned", poisoned=True))
     return str(made / "poisoned")
+
+
+@pytest.fixture
+def scenes(tmp_path: Path) -> Path:
+    """Write two scenes of 2 x 3 windows."""
+    folder = tmp_path / "scenes"
+    folder.mkdir()
+    for number, name in enumerate(("a.tif", "b.tif")):
+        write_scene(folder / name, samples(128, 192, seed=number), tile=64)
+    return folder

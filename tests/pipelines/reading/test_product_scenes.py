@@ -15,7 +15,7 @@ from rasterio.enums import ColorInterp
 from pipelines.images.rendering import rendering_of
 from pipelines.records import Empty, Failure
 from pipelines.scenes.grid import Grid
-from tests.pipelines.reading.test_windows import cut, images, read
+from tests.pipelines.reading.windowed import cut, images, read
 from tests.scene_files import write_scene
 
 GRID = Grid(48, 48, 0.5)
