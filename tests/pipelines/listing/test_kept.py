@@ -1,9 +1,7 @@
-"""Columns of a list that are kept with its images: their types, their values, and what is refused."""
+"""Columns of a list that are kept with its images: their types and their values."""
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 import tarfile
 from collections.abc import Sequence
@@ -12,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +21,7 @@ from pipelines.listing.lists.kept import Wanted, as_texts, find_types
 from pipelines.output.schema import KEPT_TYPES
 from pipelines.records import KeptColumn
 from tests.conftest import Bucket
+from tests.pipelines.listing.kept_columns import kept, write
 
 TEXTS = {
     "date": (["2026-01-31", ""], "date"),
@@ -59,23 +57,6 @@ VALUES: dict[str, tuple[Sequence[Any], str]] = {
     "share": ([0.5, math.inf], "float64"),
     "clear": ([True, False], "bool"),
 }
-
-
-def write(path: Path, columns: dict[str, Sequence[Any]]) -> str:
-    rows = list(zip(*columns.values(), strict=True))
-    if path.suffix == ".jsonl":
-        path.write_text("".join(json.dumps(dict(zip(columns, row, strict=True))) + "\n" for row in rows))
-    elif path.suffix == ".parquet":
-        pq.write_table(pa.table(columns), path)
-    else:
-        with path.open("w", newline="") as file:
-            csv.writer(file).writerows([list(columns), *rows])
-    return str(path)
-
-
-def kept(path: str, written: str = "all") -> list[tuple[str | None, ...]]:
-    columns = find_kept(path, "path", written)
-    return [item.kept for item in list_images([], path, kept=columns)]
 
 
 @pytest.fixture
@@ -120,15 +101,6 @@ def test_tables_keep_dates_times_and_dictionaries(tmp_path: Path, paths: list[st
     assert (day, zoned, local, site, small) == (
         *("2026-01-31", "2026-01-31T08:00:00+00:00", "2026-01-31T10:00:00.000005", "x", "1"),
     )
-
-
-def test_a_table_with_parts_of_a_microsecond_is_refused(tmp_path: Path) -> None:
-    moments = pa.array([1_577_836_800_123_456_789], pa.timestamp("ns", tz="UTC"))
-    path = write(tmp_path / "x.parquet", {"path": ["a"], "when": moments})
-    with pytest.raises(
-        InputError, match=r"x.parquet has a column 'when' with a timestamp that microseconds cannot hold"
-    ):
-        kept(path)
 
 
 def test_a_folder_of_tables_keeps_columns_too(tmp_path: Path, paths: list[str]) -> None:
@@ -183,24 +155,6 @@ def test_a_column_that_is_called_like_a_type_is_not_the_one_without_a_name(tmp_p
         find_kept(str(tmp_path / "pandas.csv"), "path", "site")
 
 
-INFINITIES: dict[str, pa.Array] = {
-    "of a database": pa.array([2**63 - 1], pa.timestamp("us")),
-    "before the year 1": pa.array([-800_000], pa.date32()),
-    "at the edge of a zone": pa.array([253_402_300_799], pa.timestamp("s", "Asia/Tokyo")),
-    "of an unknown zone": pa.array([0], pa.timestamp("s", "Nowhere/Land")),
-}
-
-
-@pytest.mark.parametrize("name", INFINITIES)
-def test_a_time_that_python_cannot_hold_is_refused_by_name(tmp_path: Path, name: str) -> None:
-    pq.write_table(pa.table({"path": ["a"], "taken": INFINITIES[name]}), tmp_path / "x.parquet")
-    with pytest.raises(
-        InputError, match=r"has a column 'taken' with a time outside the years 1 to 9999, or in an unknown"
-    ):
-        kept(str(tmp_path / "x.parquet"))
-    assert len(list(list_images([], str(tmp_path / "x.parquet")))) == 1
-
-
 def test_a_folder_of_tables_in_a_bucket_may_be_called_like_a_table(bucket: Bucket, tmp_path: Path) -> None:
     part = Path(write(tmp_path / "part.parquet", {"path": [f"{bucket.path}/a.jpg"], "site": [7]}))
     storage.write(f"{bucket.path}/spark.parquet/part-0.parquet", part.read_bytes())
@@ -236,43 +190,6 @@ def test_what_is_listed_at_no_name_has_its_values_too(tmp_path: Path) -> None:
     assert kept(path) == [("1",)]
 
 
-@pytest.mark.parametrize(
-    ("written", "message"),
-    [
-        ("nope", r"x.csv has no column 'nope', but 'path', 'site', 'code', .*; name the columns to keep with"),
-        ("site,site", r"x.csv has one column 'site', and --keep_columns names it twice"),
-        (
-            "code:int64",
-            r"has a column 'code' with 'A1', which is not a valid int64; keep it as text with --keep_columns",
-        ),
-        ("code:timestamp", r"which is not a valid timestamp"),
-        (
-            "site:integer",
-            r"^--keep_columns site:integer: 'integer' is not a type; use one of string, int64, .*, local_timestamp",
-        ),
-        ("site:", r"^--keep_columns site:: '' is not a type; use one of"),
-        ("nope:integer", r"x.csv has no column 'nope:integer', but 'path'"),
-        ("nope:int64", r"x.csv has no column 'nope', but 'path'"),
-        (
-            "when:timestamp",
-            r"with '2020-01-01T00:00:00.1234567Z', which a timestamp cannot hold exactly; keep it as text",
-        ),
-        ("share:float64", r"with '0.12345678901234567890', which a float64 cannot hold exactly"),
-        ("huge:float64", r"with '1E99999999999999999999', which a float64 cannot hold exactly"),
-        ("site:date", r"with '1', which is not a valid date"),
-    ],
-)
-def test_what_cannot_be_kept_is_named(tmp_path: Path, written: str, message: str) -> None:
-    inexact = {
-        "when": ["2020-01-01T00:00:00.1234567Z", ""],
-        "share": ["0.12345678901234567890", ""],
-        "huge": ["1E99999999999999999999", ""],
-    }
-    path = write(tmp_path / "x.csv", {"path": ["a", "b"], "site": ["1", "2"], "code": ["A1", ""], **inexact})
-    with pytest.raises(InputError, match=message):
-        find_kept(path, "path", written)
-
-
 def test_a_type_that_is_given_holds(tmp_path: Path, paths: list[str]) -> None:
     path = write(tmp_path / "x.csv", {"path": paths, "site": ["1", "2"], "a:b": ["+07", "8"]})
     assert find_kept(path, "path", "site:string, a:b:int64") == (
@@ -284,41 +201,6 @@ def test_a_type_that_is_given_holds(tmp_path: Path, paths: list[str]) -> None:
 def test_the_name_of_a_column_may_look_like_one_with_a_type(tmp_path: Path, paths: list[str]) -> None:
     path = write(tmp_path / "x.csv", {"path": paths, "a:int64": ["x", "y"], "b": ["1", "2"], "b:c": ["3", "4"]})
     assert kept(path, "a:int64, b:c") == [("x", "3"), ("y", "4")]
-
-
-def test_a_type_that_values_of_a_table_do_not_have_is_refused_before_they_are_listed(tmp_path: Path) -> None:
-    path = write(tmp_path / "x.parquet", {"path": ["a", "b"], "site": ["1", "B"], "count": [1, 2]})
-    with pytest.raises(InputError, match=r"has a column 'site' with 'B', which is not a valid int64; keep it as text"):
-        find_kept(path, "path", "site:int64")
-    assert find_kept(path, "path", "site,count:float64") == (
-        *(KeptColumn("site", "string"), KeptColumn("count", "float64")),
-    )
-
-
-@pytest.mark.parametrize("name", ["x.txt", "-"])
-def test_lines_have_no_columns(tmp_path: Path, name: str) -> None:
-    (tmp_path / "x.txt").write_text("a.jpg\n")
-    path = name if name == "-" else str(tmp_path / name)
-    with pytest.raises(InputError, match=r"has lines, not columns; omit --keep_columns$"):
-        find_kept(path, "path", "all")
-
-
-@pytest.mark.parametrize("values", [[[1]], [b"1"], [{"x": 1}]])
-def test_columns_of_other_types_are_refused(tmp_path: Path, values: list[Any]) -> None:
-    path = write(tmp_path / "x.parquet", {"path": ["a"], "x": values})
-    with pytest.raises(InputError, match=r"has a column 'x' of .*, which cannot be kept"):
-        find_kept(path, "path", "x")
-    if not isinstance(values[0], bytes):
-        with pytest.raises(InputError, match=r"has a column 'x' with (a list|an object), which cannot be kept"):
-            find_kept(write(tmp_path / "x.jsonl", {"path": ["a"], "x": values}), "path", "x")
-
-
-def test_a_list_that_changes_while_it_is_read_is_refused(tmp_path: Path, paths: list[str]) -> None:
-    path = write(tmp_path / "x.csv", {"path": paths, "site": ["1", "2"]})
-    columns = find_kept(path, "path", "site")
-    write(tmp_path / "x.csv", {"path": paths, "site": ["1", "B"]})
-    with pytest.raises(InputError, match="has a column 'site' with 'B', which is not a valid int64"):
-        list(list_images([], path, kept=columns))
 
 
 CELLS = st.one_of(
@@ -341,3 +223,11 @@ def test_any_cells_are_read_back_as_the_type_that_was_found(cells: list[str]) ->
             value = KEPT_TYPES[columns[0].type](text)
             assert columns[0].type != "string" or value == cell
             assert columns[0].type != "int64" or str(value) == cell.removeprefix("-0").lstrip("+") or cell == "-0"
+
+
+def test_a_list_that_changes_while_it_is_read_is_refused(tmp_path: Path, paths: list[str]) -> None:
+    path = write(tmp_path / "x.csv", {"path": paths, "site": ["1", "2"]})
+    columns = find_kept(path, "path", "site")
+    write(tmp_path / "x.csv", {"path": paths, "site": ["1", "B"]})
+    with pytest.raises(InputError, match="has a column 'site' with 'B', which is not a valid int64"):
+        list(list_images([], path, kept=columns))

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 import math
-import struct
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import given, settings
@@ -17,8 +16,8 @@ from pipelines.scenes.footprint import locate, unlocated
 from pipelines.scenes.geokeys import UserDefined
 from pipelines.scenes.georeference import Georeference, read_georeference
 from tests.pipelines.scenes import geotiffs
+from tests.pipelines.scenes.geo_tags import TIE, UTM, read, tags_of
 
-UTM = {1024: 1, 1025: 1, 3072: 32633}
 ALBERS = {
     1024: 1,
     2048: 4269,
@@ -44,41 +43,9 @@ ALBERS_WKT = (
     'PARAMETER["Central_Meridian",-96.0],PARAMETER["Standard_Parallel_1",29.5],PARAMETER["Standard_Parallel_2",45.5],'
     'PARAMETER["Latitude_Of_Origin",23.0],UNIT["Meter",1.0]]'
 )
-SCALE, TIE = (10.0, 10.0, 0.0), (0.0, 0.0, 0.0, 500_000.0, 5_000_000.0, 0.0)
 BOX = (0, 0, 256, 256)
 SIZE = (256, 256)
 BEYOND = "it reaches beyond what its coordinate reference system can show"
-
-
-def tags_of(
-    keys: Mapping[int, int | float | str] = UTM,
-    *,
-    scale: Sequence[float] = SCALE,
-    ties: Sequence[float] = TIE,
-    matrix: Sequence[float] = (),
-    extra: Mapping[int, bytes] | None = None,
-) -> dict[int, bytes]:
-    """Return the tags of a little-endian GeoTIFF as they would be in the file; those without numbers are absent."""
-    directory, text = [1, 1, 0, len(keys)], ""
-    doubles: list[float] = []
-    for key, value in sorted(keys.items()):
-        if isinstance(value, str):
-            directory += [key, 34737, len(value) + 1, len(text)]
-            text += f"{value}|"
-        elif isinstance(value, float):
-            directory += [key, 34736, 1, len(doubles)]
-            doubles.append(value)
-        else:
-            directory += [key, 0, 1, value]
-    numbers = {33550: scale, 33922: ties, 34264: matrix, 34736: doubles}
-    tags = {tag: struct.pack(f"<{len(values)}d", *values) for tag, values in numbers.items() if values}
-    return {**tags, 34735: struct.pack(f"<{len(directory)}H", *directory), 34737: text.encode(), **(extra or {})}
-
-
-def read(**parts: object) -> Georeference:
-    georeference = read_georeference(tags_of(**parts), "<")  # type: ignore[arg-type]
-    assert georeference is not None
-    return georeference
 
 
 def bounds(georeference: Georeference) -> tuple[float, ...]:
@@ -234,56 +201,6 @@ def test_a_projection_of_a_files_own_can_be_a_key() -> None:
     crs = read(keys=ALBERS).crs
     assert isinstance(crs, UserDefined)
     assert hash(crs) == hash(read(keys=ALBERS).crs)
-
-
-METADATA = '<GDALMetadata>\n  <Item name="{}"{}>{}</Item>\n</GDALMetadata>\n\0'
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "taken"),
-    [
-        ("ACQUISITIONDATETIME", "2013-03-10 10:07:35", "2013-03-10T10:07:35Z"),
-        ("DATATAKE_1_DATATAKE_SENSING_START", "2020-01-02T03:04:05.024Z", "2020-01-02T03:04:05Z"),
-        ("PRODUCT_START_TIME", "2020-01-02T03:04:05.024Z", "2020-01-02T03:04:05Z"),
-        ("GENERATION_TIME", "2020-01-02T03:04:05.024Z", ""),
-        ("ACQUISITIONDATETIME", "2013-13-10 10:07:35", ""),
-        ("ACQUISITIONDATETIME", "yesterday", ""),
-    ],
-)
-def test_only_items_that_mean_the_acquisition_say_when_a_scene_was_taken(name: str, text: str, taken: str) -> None:
-    metadata = METADATA.format(name, "", text).encode()
-    assert read(extra={42112: metadata, 306: b"2019:01:02 03:04:05\0"}).taken == taken
-
-
-def test_the_time_at_which_a_file_was_written_is_not_when_it_was_taken() -> None:
-    assert read(extra={306: b"2020:01:02 03:04:05\0"}).taken == ""
-
-
-def test_metadata_that_gdal_writes_are_understood() -> None:
-    tags = geotiffs.written(
-        "EPSG:32633", (10, 0, 0, 0, -10, 0), metadata={"ACQUISITIONDATETIME": "2013-03-10 10:07:35"}
-    )
-    georeference = read_georeference(*tags)
-    assert georeference is not None
-    assert georeference.taken == "2013-03-10T10:07:35Z"
-
-
-def test_landsats_day_and_time_are_joined() -> None:
-    items = '<Item name="DATE_ACQUIRED">2021-05-06</Item><Item name="SCENE_CENTER_TIME">"10:20:30.1234560Z"</Item>'
-    assert read(extra={42112: f"<GDALMetadata>{items}</GDALMetadata>".encode()}).taken == "2021-05-06T10:20:30Z"
-
-
-@pytest.mark.parametrize(
-    "metadata",
-    [
-        b"<GDALMetadata><Item",
-        b"\xff\xfe",
-        b'<!DOCTYPE x [<!ENTITY a "2013-03-10 10:07:35">]><G><Item name="ACQUISITIONDATETIME">&a;</Item></G>',
-        METADATA.format("ACQUISITIONDATETIME", ' sample="0"', "2013-03-10 10:07:35").encode(),
-    ],
-)
-def test_metadata_that_are_not_understood_say_nothing(metadata: bytes) -> None:
-    assert read(extra={42112: metadata}).taken == ""
 
 
 numbers = st.floats() | st.sampled_from([0.0, 1.0, -1.0, 90.0, -90.0, 180.0, 1e-300, 1e300, 6378137.0])
