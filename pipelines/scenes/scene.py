@@ -220,10 +220,12 @@ def _open_tiff(ref: ImageRef, pages: Pages, grid: Grid, rendering: Rendering, le
     raster = find_raster(directory, rendering)
     separate = directory.tags.get(PLANES, (1,))[0] == SEPARATE_PLANES
     bands = raster.bands if raster and raster.number > 1 and separate else ()
-    mask = divide_mask(pages, image)
+    mask = divide_mask(pages, image, directory.masks)
+    # A mask that does not lie on the scene, pixel by pixel, says nothing of it.
+    is_ignored = directory.has_mask and mask is None
     if mask is None and layout.opacity and not layout.is_premultiplied:
         mask = divide_opacity(image, layout.opacity)
         # Nothing else is needed of what follows the colours.
         bands = tuple(range(layout.opacity)) if mask else bands
-    repairs = ("first_frame",) if directory.pictures > 1 else ()
+    repairs = (*["first_frame"] * (directory.pictures > 1), *["mask_dropped"] * is_ignored)
     return Scene(ref, image, mask, bands, layout.source, repairs, rendering, georeference, division)

@@ -84,7 +84,7 @@ class Directory(NamedTuple):
       entries: those on which pixels depend, by tag.
       is_bare: whether there is so little else in it that Pillow may see it.
       pictures: images in the file, counted up to 2; overviews and masks are none.
-      mask: byte at which the directory of the first mask of one of them begins; 0 if there is none.
+      masks: bytes at which the directories of masks of one of them begin.
     """
 
     form: Form
@@ -96,12 +96,12 @@ class Directory(NamedTuple):
     entries: dict[int, Entry]
     is_bare: bool
     pictures: int
-    mask: int = 0
+    masks: tuple[int, ...] = ()
 
     @property
     def has_mask(self) -> bool:
         """Whether there is a mask of one of the images in the file."""
-        return self.mask > 0
+        return bool(self.masks)
 
     def spans(self) -> list[tuple[int, int]]:
         """Return the first byte of the header, the directory and each value outside it, and the byte behind them."""
@@ -121,18 +121,20 @@ def read_directory(data: Data) -> Directory:
     """
     form, first = read_header(data)
     mains: list[int] = []
-    has_others, mask = False, 0
+    masks: list[int] = []
+    has_others = False
     for start, kind, has_directories in _walk(data, form, first):
         if not kind:
             mains.append(start)
-        mask = mask or start * (kind == _MASK)
+        if kind == _MASK:
+            masks.append(start)
         has_others |= has_directories
         if len(mains) == 2:
             break
     if not mains and has_others:
         raise UnsupportedImageError("TIFF of a thumbnail; the image itself is in a directory below it")
     main = read_at(data, form, mains[0] if mains else first)
-    return main._replace(pictures=max(1, len(mains)), mask=mask)
+    return main._replace(pictures=max(1, len(mains)), masks=tuple(masks))
 
 
 def read_at(data: Data, form: Form, start: int) -> Directory:

@@ -31,14 +31,9 @@ def divide_overviews(data: Data, image: DividedTiff) -> Iterator[tuple[DividedTi
                 continue
             # What is said of the values is said of the image, and holds for its overviews.
             overview = divide(data, directory._replace(texts=image.directory.texts))
-            if not image.directory.has_mask:
-                yield overview, None
-                continue
-            for of_mask in masks:
-                masked = overview._replace(directory=overview.directory._replace(mask=of_mask))
-                if mask := divide_mask(data, masked):
-                    yield overview, mask
-                    break
+            mask = divide_mask(data, overview, masks) if image.directory.has_mask else None
+            if mask or not image.directory.has_mask:
+                yield overview, mask
         except (ImageError, struct.error, IndexError, OverflowError):
             continue
 

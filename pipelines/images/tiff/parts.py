@@ -6,7 +6,7 @@ A part consists of whole strips or tiles, as they are stored, under a directory 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import gcd
 from typing import NamedTuple
 
@@ -175,20 +175,24 @@ def divide(data: Data, directory: Directory) -> DividedTiff:
     return _divide(data, directory)
 
 
-def divide_mask(data: Data, image: DividedTiff) -> DividedTiff | None:
-    """Read how the mask of an image is divided; None if it has none of its size.
+def divide_mask(data: Data, image: DividedTiff, starts: Iterable[int]) -> DividedTiff | None:
+    """Read how the mask of an image is divided; None if none is of its size.
+
+    Args:
+      data: the file.
+      image: it may be of.
+      starts: bytes at which the directories of masks begin.
 
     Raises:
-      ImageError: it is damaged.
-      struct.error: the file ends in its directory.
+      ImageError: one of them is damaged.
+      struct.error: the file ends in it.
     """
-    if not image.directory.has_mask:
-        return None
-    mask = _divide(data, read_at(data, image.directory.form, image.directory.mask))
-    if (mask.width, mask.height) != (image.width, image.height):
-        return None
-    # A mask is shown as gray: what is masked out is black.
-    return mask._replace(tags={**mask.tags, PHOTOMETRIC: (BLACK_IS_ZERO,)})
+    for start in starts:
+        mask = _divide(data, read_at(data, image.directory.form, start))
+        if (mask.width, mask.height) == (image.width, image.height):
+            # A mask is shown as gray: what is masked out is black.
+            return mask._replace(tags={**mask.tags, PHOTOMETRIC: (BLACK_IS_ZERO,)})
+    return None
 
 
 def divide_opacity(image: DividedTiff, band: int) -> DividedTiff | None:

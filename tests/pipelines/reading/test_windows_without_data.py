@@ -150,19 +150,6 @@ def test_a_part_that_is_left_out_shows_the_value_for_no_data_as_in_a_chip(
         )
 
 
-def test_an_inner_mask_says_which_pixels_hold_data(tmp_path: Path) -> None:
-    path = tmp_path / "scene.tif"
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
-        write_scene(path, samples(100, 192, 3, "uint8"), tile=64, photometric="RGB")
-        with rasterio.open(path, "r+") as file:
-            valid = np.zeros((100, 192), bool)
-            valid[:, :90] = True
-            file.write_mask(valid)
-    kinds = [type(item) for item in read(path, Grid(64, 64, 0.4), NO_RENDERING)]
-    assert kinds == [Image, Image, Empty] * 2
-    assert [type(item) for item in read(path, Grid(64, 64, 0.42), NO_RENDERING)] == [Image, Empty, Empty] * 2
-
-
 @pytest.mark.parametrize(("meaning", "kinds"), [("YES", [Image, Empty]), ("UNSPECIFIED", [Image, Image])])
 @pytest.mark.parametrize("interleave", ["pixel", "band"])
 def test_a_fourth_band_masks_only_if_it_is_opacity(
