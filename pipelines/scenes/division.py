@@ -39,6 +39,21 @@ class Division(NamedTuple):
         left, top = across * self.part_width, down * self.part_height
         return Box(left, top, min(left + self.part_width, self.width), min(top + self.part_height, self.height))
 
+    def reach(self, block: tuple[int, int]) -> tuple[int, int]:
+        """Return the most columns and rows in whole blocks of another image of this size that parts reach into.
+
+        Args:
+          block: columns and rows of a strip or tile of that image.
+        """
+        columns, rows = (
+            max(min(-(-(start + step) // size) * size, side) - start // size * size for start in range(0, side, step))
+            for side, step, size in (
+                (self.width, self.part_width, block[0]),
+                (self.height, self.part_height, block[1]),
+            )
+        )
+        return columns, rows
+
     def windows(self) -> Iterator[tuple[int, Box]]:
         """Yield each window after the number of the part in which it begins, part by part, row by row.
 

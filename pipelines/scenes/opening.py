@@ -42,17 +42,25 @@ def open_scene(ref: ImageRef, grid: Grid, rendering: Rendering, max_pixels: int)
     scene = open_stack(ref, ref.stack, grid, rendering) if ref.stack else open_file(ref, grid, rendering)
     if scene is None:
         return None
-    _check_parts(scene.division, max_pixels)
+    division = scene.division
+    _check_part("scene", division.part_width, division.part_height, max_pixels)
+    for mask in filter(None, (file.mask for file in scene.files)):
+        # Its strips and tiles may be others than those of the scene.
+        _check_part("mask of a scene", *division.reach(mask.block), max_pixels)
+    _check_windows(division)
     return scene if scene.planes else with_blank(settle(scene, grid, stated=ref.item.offset if ref.item else None))
 
 
-def _check_parts(division: Division, max_pixels: int) -> None:
-    if division.part_width * division.part_height > max_pixels:
+def _check_part(what: str, columns: int, rows: int, max_pixels: int) -> None:
+    if columns * rows > max_pixels:
         raise ImageTooLargeError(
-            f"scene of which {division.part_width:,} x {division.part_height:,} pixels have to be decoded at once: "
-            f"exceeds the limit of {max_pixels:,} (predict --max_pixels)",
+            f"{what} of which {columns:,} x {rows:,} pixels have to be decoded at once: exceeds the limit of "
+            f"{max_pixels:,} (predict --max_pixels)",
             "rewrite it in tiles, e.g. with gdal_translate -of COG",
         )
+
+
+def _check_windows(division: Division) -> None:
     windows = -(-division.width // division.grid.stride) * -(-division.height // division.grid.stride)
     if windows > _MOST_WINDOWS:
         raise ImageTooLargeError(

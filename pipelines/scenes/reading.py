@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.images import Pixels, decode_part
-from pipelines.images.parts import Box, Divided
+from pipelines.images.parts import Box, Divided, Part
 from pipelines.images.rendering import COLOURS, NO_RENDERING, Rendering
 from pipelines.scenes.fetching import Fetch, fetch_spans
 from pipelines.scenes.memory import memory_to_show
@@ -43,17 +44,36 @@ class Shown(NamedTuple):
 
 def bytes_of(scene: Scene, number: int) -> int:
     """Return how many bytes of the scene's files a part takes."""
-    parts = (file.image.find_part(file.division.part(number), file.bands) for file in scene.files)
-    return sum(size for part in parts for _, size in part.spans)
+    return sum(_bytes_of(part) for file in scene.files for part in _parts_of(file, number))
 
 
 def memory_of(scene: Scene, number: int) -> int:
     """Return how many bytes of memory are needed to read a part, about; of several files, one after the other."""
-    box = scene.division.part(number)
-    fetched = max(bytes_of(file, number) for file in scene.files)
+    size = prod(scene.division.part(number).size)
     # Until they are joined, each colour's file is held as a picture of its own, of as many samples.
-    kept = len(COLOURS) ** 2 * box.width * box.height * bool(scene.planes)
-    return memory_to_show(scene.image, box, fetched) + kept
+    kept = len(COLOURS) ** 2 * size * bool(scene.planes)
+    return kept + max(_memory_of_file(file, number) for file in scene.files)
+
+
+def _memory_of_file(file: Scene, number: int) -> int:
+    image, *mask = _parts_of(file, number)
+    box = file.division.part(number)
+    needed = memory_to_show(file.image, box, _bytes_of(image))
+    if file.mask and mask:
+        # Once the picture is there, with what holds no data in it.
+        shown = (len(COLOURS) + 1) * prod(box.size)
+        needed = max(needed, shown + memory_to_show(file.mask, mask[0].box, _bytes_of(mask[0])))
+    return needed
+
+
+def _parts_of(file: Scene, number: int) -> list[Part]:
+    """Return what is fetched for a part: of the image, and of its mask if it has one."""
+    box = file.division.part(number)
+    return [file.image.find_part(box, file.bands), *([file.mask.find_part(box)] if file.mask else [])]
+
+
+def _bytes_of(part: Part) -> int:
+    return sum(size for _, size in part.spans)
 
 
 def read_part(
