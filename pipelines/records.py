@@ -119,6 +119,8 @@ class ImageRef(NamedTuple):
       window: its location in a scene; None for an image that is none of a scene's windows.
       item: the STAC item that named it, or its scene; None if none did.
       stack: the files of a scene, or of a window's scene, of several files; None for one of a single file.
+      mask: the file next to a scene, or to a window's scene, that says which of its pixels hold data; None if there is
+        none.
       kept: what the list says of it, as text, one value per `KeptColumn` of the run; None where it says nothing. Empty
         for an image that no list names.
       replaces: file of its row from an earlier run, relative to the folder of the tables; empty if it has none.
@@ -131,6 +133,7 @@ class ImageRef(NamedTuple):
     window: Window | None = None
     item: Item | None = None
     stack: Stack | None = None
+    mask: File | None = None
     kept: tuple[str | None, ...] = ()
     replaces: str = ""
 

@@ -70,9 +70,11 @@ def _unpack(
     window: Sequence[Any] | None,
     item: Sequence[Any] | None,
     stack: Sequence[Any] | None,
+    mask: Sequence[Any] | None,
 ) -> ImageRef:
     places = Span(*span) if span else None, Window(*window) if window else None
-    return ImageRef(path, size, fingerprint, *places, Item(*item) if item else None, _unpack_stack(stack))
+    ref = ImageRef(path, size, fingerprint, *places, Item(*item) if item else None, _unpack_stack(stack))
+    return ref._replace(mask=File(*mask)) if mask else ref
 
 
 def _unpack_stack(fields: Sequence[Any] | None) -> Stack | None:

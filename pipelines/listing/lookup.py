@@ -8,9 +8,11 @@ import sys
 
 from pipelines import archives, storage
 from pipelines.errors import ScenetagsError
-from pipelines.records import Failure, ImageRef, Listed, UnlistedFolderError, not_listed
+from pipelines.records import Failure, File, ImageRef, Listed, UnlistedFolderError, not_listed
 from pipelines.scenes.grid import split_window
 from pipelines.storage import Entry
+
+_MASK = ".msk"
 
 
 class InputError(ScenetagsError):
@@ -57,6 +59,25 @@ def refer_all(path: str) -> Listed:
     if isinstance(listed, Failure) and listed.error != missing and archives.is_archive(path):
         return listed._replace(error=UnlistedFolderError.__name__)
     return listed
+
+
+def with_mask(ref: ImageRef) -> ImageRef:
+    """Look for the mask of a scene of a single file in another one next to it, named as GDAL names it.
+
+    One that may not be looked up is taken for one that is not there: whoever may not list a bucket of Amazon is refused
+    what does not exist.
+
+    Raises:
+      OSError: it cannot be looked up now.
+    """
+    if ref.stack:
+        return ref
+    found = refer(f"{ref.path}{_MASK}")
+    if isinstance(found, ImageRef):
+        return ref._replace(mask=File(*found[:3]))
+    if found.error == storage.TransientError.__name__:
+        raise OSError(found.message)
+    return ref
 
 
 def refer_entry(entry: Entry) -> ImageRef:

@@ -13,14 +13,13 @@ from pipelines import storage
 from pipelines.images import ImageError
 from pipelines.images.layout import UnsupportedImageError
 from pipelines.images.rendering import Rendering, pack_rendering
-from pipelines.listing.lookup import refer
+from pipelines.listing.lookup import refer, with_mask
 from pipelines.listing.stacks import is_virtual, refer_virtual
 from pipelines.records import Failure, ImageRef, Listed, Window, failed
 from pipelines.scenes.footprint import unlocated
-from pipelines.scenes.grid import Grid, cover_mask, split_window, window_path
+from pipelines.scenes.grid import CLEAR_MASK, DATA_MASK, Grid, cover_mask, split_window, window_path
 from pipelines.scenes.opening import open_scene
-from pipelines.scenes.scene import Scene, may_be_scene
-from pipelines.scenes.stack import about
+from pipelines.scenes.scene import Scene, about, may_be_scene
 from pipelines.scenes.udm2 import Clear, look_for_clear, usable_path
 from pipelines.supervision import interruption
 
@@ -145,12 +144,15 @@ def _without_numbers(items: Iterable[tuple[int, Listed]]) -> Iterator[Listed]:
 
 def _open(ref: ImageRef, settings: CutSettings) -> _Opened | Failure | None:
     interruption.check()
+    is_version_known = False
     try:
         if ref.stack is None and is_virtual(ref.path):
             listed = _look_into(ref, settings)
             if isinstance(listed, Failure):
                 return listed
             ref = listed
+        ref = with_mask(ref)
+        is_version_known = ref.mask is None and not settings.grid.clear
         # As its windows refer to it, since a scene that is open is not opened again.
         scene = open_scene(ref._replace(kept=()), settings.grid, settings.rendering, settings.max_pixels)
         if scene is None:
@@ -162,7 +164,7 @@ def _open(ref: ImageRef, settings: CutSettings) -> _Opened | Failure | None:
         if isinstance(error, storage.TransientError):
             # A run that was asked to stop does not retry: that is no failure of the scene.
             interruption.check()
-        if settings.grid.clear or (ref.stack is None and is_virtual(ref.path)):
+        if not is_version_known:
             ref = _of_unknown_version(ref)
         return failed(ref, "read", type(error).__name__, storage.reason_of(error))
 
@@ -205,7 +207,10 @@ def _windows(opened: _Opened, said: Rendering, kept: tuple[str | None, ...]) -> 
     # Who reads a window need not look for it again.
     found = pack_rendering(scene.rendering) if scene.rendering and scene.rendering != said else ""
     path, size, fingerprint = scene.ref[:3]
-    fingerprint = cover_mask(fingerprint, clear.fingerprint) if clear else fingerprint
+    if scene.ref.mask:
+        fingerprint = cover_mask(fingerprint, DATA_MASK, scene.ref.mask.fingerprint)
+    if clear:
+        fingerprint = cover_mask(fingerprint, CLEAR_MASK, clear.fingerprint)
     ref = scene.ref._replace(fingerprint=fingerprint, kept=kept)
     of_scene = scene.division.width, scene.division.height, size
     # What a window takes of the file, about: plans and progress count bytes.

@@ -21,7 +21,7 @@ from pipelines.reading.ahead import LookAhead
 from pipelines.reading.parts import Parts
 from pipelines.reading.source import ImageSource
 from pipelines.reading.windows import Windows
-from pipelines.records import Empty, Failure, Image, ImageRef, Prediction
+from pipelines.records import Empty, Failure, File, Image, ImageRef, Prediction
 from pipelines.scenes.grid import NO_GRID, Grid
 from pipelines.scenes.reading import ReadPart, Shown
 from pipelines.scenes.scene import Scene
@@ -255,9 +255,9 @@ class _MeasuredParts(Parts):
         super().__init__(*settings)
         self._source = source
 
-    def fetch_bytes(self, scene: Scene, start: int, length: int) -> bytes:
+    def fetch_bytes(self, file: File, start: int, length: int) -> bytes:
         with self._source.fetching.measured(time.thread_time):
-            data = super().fetch_bytes(scene, start, length)
+            data = super().fetch_bytes(file, start, length)
         self._source.count(data)
         return data
 

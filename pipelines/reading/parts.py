@@ -13,9 +13,9 @@ from pipelines import storage
 from pipelines.images.layout import ImageTooLargeError
 from pipelines.images.limits import Limits
 from pipelines.images.parts import Box
+from pipelines.records import File
 from pipelines.scenes.reading import ReadPart, bytes_of, memory_of, read_part, stack_parts
-from pipelines.scenes.scene import Scene, as_listed
-from pipelines.scenes.stack import about
+from pipelines.scenes.scene import Scene, about, as_listed
 from pipelines.supervision import interruption, watchdog
 from pipelines.supervision.budget import Allowance, Budget
 
@@ -103,13 +103,13 @@ class Parts:
         with storage.hurried(interruption.asked()):
             self._fetchers.shutdown(wait=not interruption.overdue(), cancel_futures=True)
 
-    def fetch_bytes(self, scene: Scene, start: int, length: int) -> bytes:
-        """Fetch bytes of a scene's file, of the version that was listed.
+    def fetch_bytes(self, file: File, start: int, length: int) -> bytes:
+        """Fetch bytes of a file of a scene, of the version that was listed.
 
         Raises:
           OSError: they cannot be read.
         """
-        return storage.read_range(scene.ref.path, start, length, scene.ref.fingerprint)
+        return storage.read_range(file.path, start, length, file.fingerprint)
 
     @contextmanager
     def decoding_of(self, scene: Scene) -> Iterator[None]:
@@ -155,7 +155,7 @@ class Parts:
             decoding, parts = partial(self.decoding_of, scene), []
             for file in scene.files:
                 with self._about(scene, file):
-                    parts.append(read_part(file, number, partial(self.fetch_bytes, file), decoding))
+                    parts.append(read_part(file, number, self.fetch_bytes, decoding))
             return stack_parts(scene, parts) if scene.planes else parts[0]
 
     def _about(self, scene: Scene, file: Scene) -> AbstractContextManager[None]:

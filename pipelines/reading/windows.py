@@ -14,7 +14,7 @@ from pipelines.images.rendering import unpack_rendering
 from pipelines.reading.parts import Part, Parts
 from pipelines.records import Footprint, ImageRef
 from pipelines.scenes.footprint import locate
-from pipelines.scenes.grid import Grid, without_mask
+from pipelines.scenes.grid import Grid, without_masks
 from pipelines.scenes.opening import open_scene
 from pipelines.scenes.reading import ReadPart, Shown, show_window
 from pipelines.scenes.scene import Scene
@@ -97,7 +97,7 @@ class Windows:
     def _open(self, ref: ImageRef) -> Scene:
         assert ref.window
         # As it was listed: who cuts it in this process has opened it already.
-        path, size, fingerprint = ref.window.scene, ref.window.size, without_mask(ref.fingerprint)
+        path, size, fingerprint = ref.window.scene, ref.window.size, without_masks(ref.fingerprint)
         file = ref._replace(path=path, size=size, fingerprint=fingerprint, window=None, kept=())
         packed = ref.window.rendering
         rendering = unpack_rendering(packed) if packed else self._decoding.rendering

@@ -14,7 +14,9 @@ CLEAR = "udm2:clear>="
 """Before the least share of clear pixels."""
 
 _MARK = "#xywh="
-_MASK = " udm2:"
+DATA_MASK, CLEAR_MASK = "msk", "udm2"
+"""Kinds of masks that fingerprints of windows cover: of the pixels that hold data, and of those that are clear."""
+_OF_MASKS = re.compile(rf" (?:{DATA_MASK}|{CLEAR_MASK}):")
 _WINDOW = re.compile(rf"(.+){_MARK}(\d+),(\d+),(\d+),(\d+)", re.ASCII | re.DOTALL)
 
 
@@ -124,14 +126,20 @@ def window_path(scene: str, column: int, row: int, width: int, height: int) -> s
     return f"{scene}{_MARK}{column},{row},{width},{height}"
 
 
-def cover_mask(fingerprint: str, of_mask: str) -> str:
-    """Return the fingerprint of windows of a scene, given those of the scene and of the mask that it has."""
-    return f"{fingerprint}{_MASK}{of_mask}"
+def cover_mask(fingerprint: str, kind: str, of_mask: str) -> str:
+    """Return the fingerprint of windows of a scene that also changes when a mask does.
+
+    Args:
+      fingerprint: of the scene, or of the windows without this mask.
+      kind: of the mask.
+      of_mask: fingerprint of its file.
+    """
+    return f"{fingerprint} {kind}:{of_mask}"
 
 
-def without_mask(fingerprint: str) -> str:
+def without_masks(fingerprint: str) -> str:
     """Return the fingerprint of a scene, given that of one of its windows."""
-    return fingerprint.partition(_MASK)[0]
+    return _OF_MASKS.split(fingerprint, maxsplit=1)[0]
 
 
 def split_window(path: str) -> tuple[str, tuple[int, int, int, int]] | None:

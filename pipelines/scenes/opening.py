@@ -46,7 +46,7 @@ def open_scene(ref: ImageRef, grid: Grid, rendering: Rendering, max_pixels: int)
     _check_part("scene", division.part_width, division.part_height, max_pixels)
     for mask in filter(None, (file.mask for file in scene.files)):
         # Its strips and tiles may be others than those of the scene.
-        _check_part("mask of a scene", *division.reach(mask.block), max_pixels)
+        _check_part("mask of a scene", *division.reach(mask.image.block), max_pixels)
     _check_windows(division)
     return scene if scene.planes else with_blank(settle(scene, grid, stated=ref.item.offset if ref.item else None))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from math import prod
 from typing import NamedTuple
 
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 from pipelines.images import Pixels, decode_part
 from pipelines.images.parts import Box, Divided, Part
 from pipelines.images.rendering import COLOURS, NO_RENDERING, Rendering
+from pipelines.images.tiff.parts import DividedTiff
+from pipelines.records import File
 from pipelines.scenes.fetching import Fetch, fetch_spans
 from pipelines.scenes.memory import memory_to_show
-from pipelines.scenes.scene import Scene
+from pipelines.scenes.scene import Scene, about
 
 
 class ReadPart(NamedTuple):
@@ -62,14 +65,14 @@ def _memory_of_file(file: Scene, number: int) -> int:
     if file.mask and mask:
         # Once the picture is there, with what holds no data in it.
         shown = (len(COLOURS) + 1) * prod(box.size)
-        needed = max(needed, shown + memory_to_show(file.mask, mask[0].box, _bytes_of(mask[0])))
+        needed = max(needed, shown + memory_to_show(file.mask.image, mask[0].box, _bytes_of(mask[0])))
     return needed
 
 
 def _parts_of(file: Scene, number: int) -> list[Part]:
     """Return what is fetched for a part: of the image, and of its mask if it has one."""
     box = file.division.part(number)
-    return [file.image.find_part(box, file.bands), *([file.mask.find_part(box)] if file.mask else [])]
+    return [file.image.find_part(box, file.bands), *([file.mask.image.find_part(box)] if file.mask else [])]
 
 
 def _bytes_of(part: Part) -> int:
@@ -77,14 +80,17 @@ def _bytes_of(part: Part) -> int:
 
 
 def read_part(
-    scene: Scene, number: int, fetch: Fetch, decoding: Callable[[], AbstractContextManager[None]]
+    scene: Scene,
+    number: int,
+    fetch: Callable[[File, int, int], bytes],
+    decoding: Callable[[], AbstractContextManager[None]],
 ) -> ReadPart:
     """Fetch and decode a part of a scene that is one file.
 
     Args:
       scene: it is part of.
       number: of the part.
-      fetch: bytes of the scene's file.
+      fetch: returns bytes of a file of the scene, as `Fetch` does.
       decoding: returns what is entered while pixels are decoded.
 
     Raises:
@@ -92,15 +98,24 @@ def read_part(
       OSError: it cannot be fetched.
     """
     box = scene.division.part(number)
-    decoded = decode_box(scene.image, box, scene.rendering, fetch, decoding, scene.bands)
-    nothing = np.ones((box.height, box.width), np.bool_)
+    decoded = decode_box(scene.image, box, scene.rendering, partial(fetch, scene.file), decoding, scene.bands)
     if decoded is None:
+        nothing = np.ones((box.height, box.width), np.bool_)
         return ReadPart(box, np.full((box.height, box.width, len(COLOURS)), scene.blank, np.uint8), nothing, ())
     if scene.mask is not None:
-        mask = decode_box(scene.mask, box, NO_RENDERING, fetch, decoding)
-        hidden = mask.pixels[..., 0] == 0 if mask else nothing
+        mask, file = scene.mask
+        with about(file.path) if file != scene.file else nullcontext():
+            hidden = find_hidden(mask, box, partial(fetch, file), decoding)
         decoded = decoded._replace(holes=hidden if decoded.holes is None else decoded.holes | hidden)
     return decoded
+
+
+def find_hidden(
+    mask: DividedTiff, box: Box, fetch: Fetch, decoding: Callable[[], AbstractContextManager[None]]
+) -> NDArray[np.bool_]:
+    """Return which pixels a mask hides, or leaves out: bool[rows, columns]; arguments and errors as of `decode_box`."""
+    shown = decode_box(mask, box, NO_RENDERING, fetch, decoding)
+    return np.ones((box.height, box.width), np.bool_) if shown is None else shown.pixels[..., 0] == 0
 
 
 def stack_parts(scene: Scene, planes: Sequence[ReadPart]) -> ReadPart:

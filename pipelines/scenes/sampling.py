@@ -6,7 +6,7 @@ What is found depends on nothing but the bytes of the scene, so that everyone wh
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from math import isqrt, prod
 from typing import Any, TypeVar
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines import storage
-from pipelines.images import decode_part, decode_values
+from pipelines.images import decode_values
 from pipelines.images.layout import DamagedImageError, ImageTooLargeError, UntrustedColoursError
 from pipelines.images.parts import Box, Data
 from pipelines.images.products import Stretch
@@ -24,10 +24,13 @@ from pipelines.images.tiff.overviews import divide_overviews
 from pipelines.images.tiff.parts import DividedTiff
 from pipelines.images.tiff.rasters import Raster, find_raster
 from pipelines.images.tiff.scaling import check_agreement, check_dark, check_held, find_offset
+from pipelines.records import File
 from pipelines.scenes.fetching import fetch_spans
 from pipelines.scenes.grid import Grid
+from pipelines.scenes.masks import Mask
 from pipelines.scenes.memory import looking_at
 from pipelines.scenes.pages import Pages
+from pipelines.scenes.reading import find_hidden
 from pipelines.scenes.scene import Scene, as_listed
 
 _LEAST_PIXELS = 1 << 18
@@ -90,9 +93,8 @@ def settle(scene: Scene, grid: Grid, red: Scene | None = None, stated: int | Non
     if raster.offset is None and (stated == 0 or (stated and red)):
         return _shift(scene, raster, stated)
     pages = Pages(partial(storage.read_range, scene.ref.path, fingerprint=scene.ref.fingerprint), scene.ref.size)
-    mask = scene.mask if isinstance(scene.mask, DividedTiff) else None
     with as_listed(scene.ref):
-        values = _look(raster, pages, image, mask)
+        values = _look(raster, pages, scene.file, image, scene.mask)
     if raster.percentiles:
         names = COLOURS if len(values) == len(COLOURS) else ("its band",)
         stretch = [_find_range(*given) for given in zip(values, raster.percentiles, names, strict=True)]
@@ -134,24 +136,26 @@ def _find_range(values: NDArray[Any], percentiles: tuple[float, float], colour: 
     return low, high
 
 
-def _look(raster: Raster, pages: Data, image: DividedTiff, mask: DividedTiff | None) -> list[NDArray[Any]]:
+def _look(raster: Raster, pages: Data, file: File, image: DividedTiff, mask: Mask | None) -> list[NDArray[Any]]:
     """Return values of each colour, from the smallest overview that shows the scene, or from the scene itself."""
+    # What a mask in another file hides is hidden in no overview.
+    found = divide_overviews(pages, image) if mask is None or mask.file == file else ()
     overviews = [
-        (overview, of_overview)
-        for overview, of_overview in divide_overviews(pages, image)
+        (overview, Mask(of_overview, file) if of_overview else None)
+        for overview, of_overview in found
         # Programs can make overviews and fill them later.
         if overview.width * overview.height >= _LEAST_PIXELS
         and any(overview.grid.sizes)
         and prod(overview.block) <= _MOST_BLOCK
     ]
-    for overview, of_overview in sorted(overviews, key=lambda found: found[0].width):
+    for overview, of_overview in sorted(overviews, key=lambda each: each[0].width):
         with suppress(DamagedImageError):
             return _sample(raster, pages, overview, of_overview)
     check_block(image)
     return _sample(raster, pages, image, mask)
 
 
-def _sample(raster: Raster, pages: Data, image: DividedTiff, mask: DividedTiff | None) -> list[NDArray[Any]]:
+def _sample(raster: Raster, pages: Data, image: DividedTiff, mask: Mask | None) -> list[NDArray[Any]]:
     """Return values of each colour that hold data."""
     boxes = _choose_blocks(image, raster.bands[0])
     bands = raster.bands if image.is_separate else ()
@@ -159,7 +163,7 @@ def _sample(raster: Raster, pages: Data, image: DividedTiff, mask: DividedTiff |
     step = sum(box.width * box.height for box in boxes) // _MOST_VALUES | 1
     found: list[list[NDArray[Any]]] = [[] for _ in raster.bands]
     for box in boxes:
-        hidden = _read_mask(mask, box, pages) if mask else np.zeros((box.height, box.width), np.bool_)
+        hidden = _find_hidden(mask, box) if mask else np.zeros((box.height, box.width), np.bool_)
         part = image.find_part(box, bands)
         for hole in part.holes:
             hidden[hole.within(part.box)] = True
@@ -173,18 +177,12 @@ def _sample(raster: Raster, pages: Data, image: DividedTiff, mask: DividedTiff |
     return [np.concatenate(values) if values else np.zeros(0) for values in found]
 
 
-def _read_mask(mask: DividedTiff, box: Box, pages: Data) -> NDArray[np.bool_]:
+def _find_hidden(mask: Mask, box: Box) -> NDArray[np.bool_]:
     """Return which pixels a mask hides: bool[rows, columns]."""
-    part = mask.find_part(box)
-    with looking_at(mask, part):
-        data = mask.write_part(part, fetch_spans(part.spans, lambda start, length: pages[start : start + length]))
-        if data is None:
-            return np.ones((box.height, box.width), np.bool_)
-        decoded = decode_part(data, max_pixels=part.box.width * part.box.height)
-        hidden: NDArray[np.bool_] = decoded.pixels[..., 0] == 0
-    for hole in part.holes:
-        hidden[hole.within(part.box)] = True
-    return hidden[box.within(part.box)]
+    image, file = mask
+    with looking_at(image, image.find_part(box)):
+        fetch = partial(storage.read_range, file.path, fingerprint=file.fingerprint)
+        return find_hidden(image, box, fetch, nullcontext)
 
 
 def _choose_blocks(image: DividedTiff, band: int) -> list[Box]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,11 +32,12 @@ from pipelines.images.tiff.parts import DividedTiff, divide, divide_mask, divide
 from pipelines.images.tiff.rasters import find_raster
 from pipelines.images.tiff.samples import Tags, find_range
 from pipelines.images.tiff.strips import HEIGHT, PLANES, SEPARATE_PLANES, WIDTH
-from pipelines.records import ImageRef
+from pipelines.records import File, ImageRef
 from pipelines.scenes.division import Division, divide_scene
 from pipelines.scenes.georeference import Georeference, read_georeference
 from pipelines.scenes.grid import Grid
 from pipelines.scenes.jpeg2000 import find_georeference
+from pipelines.scenes.masks import Mask, open_mask
 from pipelines.scenes.naming import ENDINGS
 from pipelines.scenes.pages import Pages
 
@@ -48,7 +50,7 @@ class Scene(NamedTuple):
     Attributes:
       ref: its file.
       image: how its pixels are stored.
-      mask: how the mask is stored that says which of them hold data; None if there is none.
+      mask: that says which of them hold data; None if there is none.
       bands: numbers of the bands that are needed, from 0; all if empty.
       source: as in `images.Decoded`.
       repairs: names of what is left out of the file.
@@ -63,7 +65,7 @@ class Scene(NamedTuple):
 
     ref: ImageRef
     image: Divided
-    mask: Divided | None
+    mask: Mask | None
     bands: tuple[int, ...]
     source: str
     repairs: tuple[str, ...]
@@ -73,6 +75,11 @@ class Scene(NamedTuple):
     planes: tuple[Scene, ...] = ()
     named: tuple[str, ...] = ()
     blank: tuple[int, int, int] = (0, 0, 0)
+
+    @property
+    def file(self) -> File:
+        """Its file."""
+        return File(*self.ref[:3])
 
     @property
     def files(self) -> tuple[Scene, ...]:
@@ -151,6 +158,35 @@ def as_listed(ref: ImageRef) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def about(path: str) -> Iterator[None]:
+    """Name the one of a scene's files that cannot be read.
+
+    Raises:
+      ImageError: as the block does; likewise an `OSError`.
+    """
+    name = posixpath.basename(path)
+    try:
+        yield
+    except ImageError as error:
+        raise type(error)(f"{name}: {error.message}", error.remedy) from error
+    except OSError as error:
+        # Its class says what became of the file, and classes are made from other arguments.
+        if error.strerror:
+            error.strerror = f"{name}: {error.strerror}"
+        else:
+            error.args = (f"{name}: {error}",)
+        raise
+
+
+def _open_beside(ref: ImageRef, width: int, height: int) -> Mask | None:
+    """Open the mask in a file of its own, if a scene has one."""
+    if ref.mask is None:
+        return None
+    with about(ref.mask.path):
+        return open_mask(ref.mask, width, height)
+
+
 def _open_jpeg2000(ref: ImageRef, pages: Pages, grid: Grid, rendering: Rendering, least: int) -> Scene | None:
     georeference = find_georeference(pages)
     layout = read_raster(pages, rendering)
@@ -164,7 +200,8 @@ def _open_jpeg2000(ref: ImageRef, pages: Pages, grid: Grid, rendering: Rendering
         )
     image = read_tiles(pages)
     division = divide_scene(image.width, image.height, image.block, grid)
-    return Scene(ref, image, None, (), layout.source, (), rendering, georeference, division)
+    mask = _open_beside(ref, image.width, image.height)
+    return Scene(ref, image, mask, (), layout.source, (), rendering, georeference, division)
 
 
 def _check_depth(layout: Layout, remedy: str) -> None:
@@ -220,11 +257,13 @@ def _open_tiff(ref: ImageRef, pages: Pages, grid: Grid, rendering: Rendering, le
     raster = find_raster(directory, rendering)
     separate = directory.tags.get(PLANES, (1,))[0] == SEPARATE_PLANES
     bands = raster.bands if raster and raster.number > 1 and separate else ()
-    mask = divide_mask(pages, image, directory.masks)
+    inner = divide_mask(pages, image, directory.masks)
     # A mask that does not lie on the scene, pixel by pixel, says nothing of it.
-    is_ignored = directory.has_mask and mask is None
+    is_ignored = directory.has_mask and inner is None
+    mask = Mask(inner, File(*ref[:3])) if inner else _open_beside(ref, image.width, image.height)
     if mask is None and layout.opacity and not layout.is_premultiplied:
-        mask = divide_opacity(image, layout.opacity)
+        opacity = divide_opacity(image, layout.opacity)
+        mask = Mask(opacity, File(*ref[:3])) if opacity else None
         # Nothing else is needed of what follows the colours.
         bands = tuple(range(layout.opacity)) if mask else bands
     repairs = (*["first_frame"] * (directory.pictures > 1), *["mask_dropped"] * is_ignored)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
-from pipelines.images.layout import ImageError, UnsupportedImageError, UntrustedColoursError
+from pipelines.images.layout import UnsupportedImageError, UntrustedColoursError
 from pipelines.images.products import PRODUCTS
 from pipelines.images.rendering import COLOURS, Rendering
 from pipelines.images.tiff.bands import find_other_name
@@ -25,7 +24,7 @@ from pipelines.scenes.georeference import Georeference
 from pipelines.scenes.grid import Grid
 from pipelines.scenes.ground import UnknownPlaceError, ground_of
 from pipelines.scenes.sampling import settle
-from pipelines.scenes.scene import Scene, open_file, with_blank
+from pipelines.scenes.scene import Scene, about, open_file, with_blank
 from pipelines.scenes.virtual import Virtual, read_virtual
 
 _UNSIGNED, _UNDEFINED = 1, 4
@@ -77,27 +76,6 @@ def open_stack(ref: ImageRef, stack: Stack, grid: Grid, rendering: Rendering) ->
     scenes = [plane.scene for plane in planes]
     joined = _join(ref, scenes, virtual, name_bands(bands, number), number)
     return joined._replace(rendering=_join_renderings(rendering, scenes))
-
-
-@contextmanager
-def about(path: str) -> Iterator[None]:
-    """Name the file of a scene of several files that cannot be read.
-
-    Raises:
-      ImageError: as the block does; likewise an `OSError`.
-    """
-    name = posixpath.basename(path)
-    try:
-        yield
-    except ImageError as error:
-        raise type(error)(f"{name}: {error.message}", error.remedy) from error
-    except OSError as error:
-        # Its class says what became of the file, and classes are made from other arguments.
-        if error.strerror:
-            error.strerror = f"{name}: {error.strerror}"
-        else:
-            error.args = (f"{name}: {error}",)
-        raise
 
 
 def _of_colour(rendering: Rendering, colour: int) -> Rendering:

@@ -190,9 +190,14 @@ def divide_mask(data: Data, image: DividedTiff, starts: Iterable[int]) -> Divide
     for start in starts:
         mask = _divide(data, read_at(data, image.directory.form, start))
         if (mask.width, mask.height) == (image.width, image.height):
-            # A mask is shown as gray: what is masked out is black.
-            return mask._replace(tags={**mask.tags, PHOTOMETRIC: (BLACK_IS_ZERO,)})
+            return as_mask(mask)
     return None
+
+
+def as_mask(image: DividedTiff) -> DividedTiff:
+    """Let an image of one band be shown as gray, whatever else is said of it: what it masks out is black."""
+    further = {tag: values for tag, values in image.further.items() if tag not in (PROFILE, METADATA, NO_DATA)}
+    return image._replace(tags={**image.tags, PHOTOMETRIC: (BLACK_IS_ZERO,)}, further=further)
 
 
 def divide_opacity(image: DividedTiff, band: int) -> DividedTiff | None:
@@ -208,9 +213,8 @@ def divide_opacity(image: DividedTiff, band: int) -> DividedTiff | None:
     span = slice(band * pieces, (band + 1) * pieces)
     grid = image.grid._replace(number=pieces, offsets=image.grid.offsets[span], sizes=image.grid.sizes[span])
     tags = {tag: values for tag, values in image.tags.items() if tag not in (EXTRA, COLOUR_MAP, SAMPLE_FORMAT)}
-    tags |= {SAMPLES: (1,), BITS: tags[BITS][:1], PLANES: (1,), PHOTOMETRIC: (BLACK_IS_ZERO,)}
-    further = {tag: values for tag, values in image.further.items() if tag not in (PROFILE, METADATA, NO_DATA)}
-    return image._replace(tags=tags, grid=grid, further=further)
+    tags |= {SAMPLES: (1,), BITS: tags[BITS][:1], PLANES: (1,)}
+    return as_mask(image._replace(tags=tags, grid=grid))
 
 
 def with_text(image: DividedTiff, tag: int, text: bytes) -> DividedTiff:

@@ -12,7 +12,7 @@ from pipelines.errors import ScenetagsError
 from pipelines.images import ImageError
 from pipelines.images.limits import MAX_PIXELS
 from pipelines.images.parts import Box
-from pipelines.listing.lookup import refer
+from pipelines.listing.lookup import refer, with_mask
 from pipelines.listing.stacks import refer_scene
 from pipelines.output.footers import Footer
 from pipelines.records import Failure, ImageRef, Listed, Window, failed, not_listed
@@ -86,7 +86,7 @@ def _find(holder: _Holder, paths: Sequence[str], footer: Footer, most_bytes: int
         if isinstance(listed, Failure):
             yield from (Original(path, listed) for path in paths)
         elif is_scene:
-            yield from _windows(listed, paths, footer)
+            yield from _windows(with_mask(listed), paths, footer)
         elif is_archive:
             yield from _members(listed, paths, most_bytes)
         else:

@@ -22,7 +22,7 @@ from pipelines.reading.source import ImageSource
 from pipelines.records import Failure, Image, ImageRef
 from pipelines.results.report.originals import TOO_LATE, find_originals, grid_of, within_budget
 from pipelines.results.whereabouts import Whereabouts
-from pipelines.scenes.grid import without_mask
+from pipelines.scenes.grid import without_masks
 
 SIDE = 128
 """Columns and rows of a thumbnail."""
@@ -132,7 +132,7 @@ def _fetch(
     with closing(LookAhead(source, READS_IN_FLIGHT)) as ahead:
         for (path, _), read in zip(wanted, ahead.read(in_time()), strict=False):
             if isinstance(read, Image):
-                changed = without_mask(fingerprints[path]) not in ("", read.ref.fingerprint)
+                changed = without_masks(fingerprints[path]) not in ("", read.ref.fingerprint)
                 problem = "the original has changed since it was tagged" if changed else ""
                 made[path] = Thumbnail(_encode(read.pixels, allowed), problem)
             elif isinstance(read, Failure):

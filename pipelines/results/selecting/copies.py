@@ -14,7 +14,7 @@ from pipelines.records import OF_SEVERAL, Failure, File, ImageRef, Listed
 from pipelines.results.selecting.places import common_folder, name_copies
 from pipelines.results.selecting.selection import Selection
 from pipelines.results.sources import Source, find_source
-from pipelines.scenes.grid import without_mask
+from pipelines.scenes.grid import without_masks
 
 AT_ONCE = 16
 """Files that are looked up or copied."""
@@ -64,7 +64,7 @@ def find_copies(selection: Selection) -> Copies:
     for batch in selection.read(["path", "fingerprint"]):
         rows += batch.num_rows
         for path, fingerprint in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            source, version = find_source(selection.whereabouts.whole(path)), without_mask(fingerprint)
+            source, version = find_source(selection.whereabouts.whole(path)), without_masks(fingerprint)
             if version.startswith(OF_SEVERAL):
                 scenes[source.path] = version
             else:
