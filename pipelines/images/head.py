@@ -13,7 +13,7 @@ from pipelines.images.jpeg2000.layout import find_size
 from pipelines.images.layout import DamagedImageError, ImageError, ImageTooLargeError
 from pipelines.images.tiff.directories import KINDS, MOST_DIRECTORIES, kind_of
 from pipelines.images.tiff.entries import MOST_ENTRIES
-from pipelines.images.tiff.strips import BITS, COMPRESSION, HEIGHT, SAMPLES, UNCOMPRESSED, WEBP, WIDTH
+from pipelines.images.tiff.tags import BITS, COMPRESSION, HEIGHT, SAMPLES, UNCOMPRESSED, WEBP, WIDTH
 from pipelines.images.webp import read_canvas
 
 # Bytes per pixel that decoding, converting to RGB and resizing hold at a time, measured with the images of

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from xml.etree import ElementTree
 
-GDAL_METADATA = 42112
+from pipelines.images.tiff.tags import METADATA
 
 _SURE = (
     "ACQUISITIONDATETIME",
@@ -29,7 +29,7 @@ def read_taken(tags: Mapping[int, bytes]) -> str:
     Args:
       tags: number of a tag to its bytes, as they are in the file.
     """
-    items = _items(tags.get(GDAL_METADATA, b""))
+    items = _items(tags.get(METADATA, b""))
     times = [items.get(name, "") for name in _SURE]
     times.append(f"{items.get(_LANDSAT_DAY, '')}T{items.get(_LANDSAT_TIME, '')}")
     return next(filter(None, map(_instant, times)), "")

@@ -7,9 +7,8 @@ import struct
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from pipelines.images.tiff.tags import GEO_ASCII, GEO_DOUBLES, GEO_KEY_DIRECTORY
 from pipelines.scenes.projections import CITATIONS, METHOD, PROJECTED_CITATION, PROJECTION, Keys, read_projection
-
-GEO_KEY_DIRECTORY, GEO_DOUBLES, GEO_ASCII = 34735, 34736, 34737
 
 MODEL_TYPE, RASTER_TYPE = 1024, 1025
 GEOGRAPHIC_TYPE, DATUM, PRIME_MERIDIAN, ANGULAR_UNITS, ANGULAR_UNIT_SIZE = 2048, 2050, 2051, 2054, 2055

@@ -7,10 +7,9 @@ import struct
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from pipelines.images.tiff.tags import MODEL_PIXEL_SCALE, MODEL_TIEPOINT, MODEL_TRANSFORMATION
 from pipelines.scenes.acquisition import read_taken
 from pipelines.scenes.geokeys import RASTER_TYPE, Crs, UserDefined, copy_keys, read_crs, read_keys
-
-MODEL_PIXEL_SCALE, MODEL_TIEPOINT, MODEL_TRANSFORMATION = 33550, 33922, 34264
 
 _PIXEL_IS_POINT = 2
 

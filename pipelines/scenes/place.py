@@ -12,7 +12,7 @@ from pipelines.images.jpeg2000.layout import read_jpeg2000
 from pipelines.images.layout import DamagedImageError, UnsupportedImageError
 from pipelines.images.limits import HEAD
 from pipelines.images.tiff.directories import read_directory
-from pipelines.images.tiff.strips import HEIGHT, WIDTH
+from pipelines.images.tiff.tags import HEIGHT, WIDTH
 from pipelines.records import File
 from pipelines.scenes.georeference import Georeference, read_georeference
 from pipelines.scenes.jpeg2000 import find_georeference

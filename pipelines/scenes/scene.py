@@ -25,13 +25,13 @@ from pipelines.images.limits import HEAD
 from pipelines.images.parts import Divided
 from pipelines.images.products import PRODUCTS
 from pipelines.images.rendering import Rendering, ask_for_values
-from pipelines.images.tiff.directories import NO_DATA, read_directory
+from pipelines.images.tiff.directories import read_directory
 from pipelines.images.tiff.gaps import write_gap
 from pipelines.images.tiff.layout import read_tiff
 from pipelines.images.tiff.parts import DividedTiff, divide, divide_mask, divide_opacity, with_text
 from pipelines.images.tiff.rasters import find_raster
-from pipelines.images.tiff.samples import Tags, find_range
-from pipelines.images.tiff.strips import HEIGHT, PLANES, SEPARATE_PLANES, WIDTH
+from pipelines.images.tiff.samples import find_range
+from pipelines.images.tiff.tags import HEIGHT, NO_DATA, PLANES, SEPARATE_PLANES, WIDTH, Tags
 from pipelines.records import File, ImageRef
 from pipelines.scenes.division import Division, divide_scene
 from pipelines.scenes.georeference import Georeference, read_georeference

@@ -11,12 +11,20 @@ from pipelines.images.layout import UnsupportedImageError, UntrustedColoursError
 from pipelines.images.products import PRODUCTS
 from pipelines.images.rendering import COLOURS, Rendering
 from pipelines.images.tiff.bands import find_other_name
-from pipelines.images.tiff.directories import METADATA, NO_DATA, PROFILE, SAMPLE_FORMAT
 from pipelines.images.tiff.parts import DividedTiff, with_text
 from pipelines.images.tiff.rasters import GRAY, find_raster
 from pipelines.images.tiff.rendering import name_bands
-from pipelines.images.tiff.samples import BLACK_IS_ZERO, KINDS
-from pipelines.images.tiff.strips import PHOTOMETRIC
+from pipelines.images.tiff.tags import (
+    BLACK_IS_ZERO,
+    FORMATS,
+    METADATA,
+    NO_DATA,
+    PHOTOMETRIC,
+    PROFILE,
+    SAMPLE_FORMAT,
+    UNDEFINED,
+    UNSIGNED,
+)
 from pipelines.records import File, ImageRef, Stack
 from pipelines.scenes.alignment import corners, lie_together
 from pipelines.scenes.division import divide_scene
@@ -27,7 +35,6 @@ from pipelines.scenes.sampling import settle
 from pipelines.scenes.scene import Scene, about, open_file, with_blank
 from pipelines.scenes.virtual import Virtual, read_virtual
 
-_UNSIGNED, _UNDEFINED = 1, 4
 _DEPTHS = (8, 16, 32)
 _ONE_BAND = re.compile(r"(\w+) 1x(\d+)")
 
@@ -95,9 +102,9 @@ def _open_plane(file: File, grid: Grid, rendering: Rendering, no_data: str) -> _
     match, image = _ONE_BAND.fullmatch(scene.source), scene.image
     if match is None:
         raise UnsupportedImageError(f"a file of several bands ({scene.source}) where one band is expected")
-    kind, bits = _UNSIGNED, int(match[2])
+    kind, bits = UNSIGNED, int(match[2])
     if isinstance(image, DividedTiff):
-        kind = image.tags.get(SAMPLE_FORMAT, (_UNSIGNED,))[0]
+        kind = image.tags.get(SAMPLE_FORMAT, (UNSIGNED,))[0]
         if image.tags.get(PHOTOMETRIC, (BLACK_IS_ZERO,))[0] != BLACK_IS_ZERO or bits not in _DEPTHS:
             raise UntrustedColoursError("a picture with colours of its own, or of a few bits, where a band is expected")
         # A band of a stack is no picture whose colours a profile describes.
@@ -108,7 +115,7 @@ def _open_plane(file: File, grid: Grid, rendering: Rendering, no_data: str) -> _
         raise UnsupportedImageError("a no-data value in a JPEG 2000 is not supported")
     # JPEG 2000s of fewer bits than 16 hold what GDAL and others call integers of 16.
     held = next(depth for depth in _DEPTHS if depth >= bits)
-    return _Plane(file.path, scene, (_UNSIGNED if kind == _UNDEFINED else kind, held))
+    return _Plane(file.path, scene, (UNSIGNED if kind == UNDEFINED else kind, held))
 
 
 def _check_name(plane: _Plane, product: str, colour: int) -> None:
@@ -159,7 +166,7 @@ def _describe(plane: _Plane) -> Iterator[str]:
 
 
 def _describe_pixels(size: tuple[int, int], sample: tuple[int, int]) -> str:
-    return f"{size[0]:,} x {size[1]:,} pixels of {sample[1]} bits ({KINDS.get(sample[0], 'undefined')})"
+    return f"{size[0]:,} x {size[1]:,} pixels of {sample[1]} bits ({FORMATS.get(sample[0], 'undefined')})"
 
 
 def _unlike(first: str, second: str, one: str, other: str) -> UnsupportedImageError:

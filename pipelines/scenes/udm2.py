@@ -17,8 +17,8 @@ from pipelines.images.layout import UnsupportedImageError
 from pipelines.images.parts import Box
 from pipelines.images.rendering import Rendering
 from pipelines.images.tiff.bands import first_name
-from pipelines.images.tiff.directories import METADATA
 from pipelines.images.tiff.parts import DividedTiff
+from pipelines.images.tiff.tags import METADATA
 from pipelines.records import ImageRef
 from pipelines.scenes.alignment import corners, lie_together
 from pipelines.scenes.grid import Grid

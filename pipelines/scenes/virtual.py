@@ -16,11 +16,22 @@ from xml.sax.saxutils import escape, quoteattr
 from pipelines import storage
 from pipelines.images.layout import DamagedImageError, ImageTooLargeError, UnsupportedImageError
 from pipelines.images.rendering import Rendering
-from pipelines.images.tiff.directories import METADATA, SAMPLE_FORMAT, Directory
+from pipelines.images.tiff.directories import Directory
 from pipelines.images.tiff.entries import Form
 from pipelines.images.tiff.rasters import find_raster
-from pipelines.images.tiff.samples import BLACK_IS_ZERO, read_samples
-from pipelines.images.tiff.strips import BITS, HEIGHT, PHOTOMETRIC, PLANES, SAMPLES, SEPARATE_PLANES, WIDTH
+from pipelines.images.tiff.samples import read_samples
+from pipelines.images.tiff.tags import (
+    BITS,
+    BLACK_IS_ZERO,
+    HEIGHT,
+    METADATA,
+    PHOTOMETRIC,
+    PLANES,
+    SAMPLE_FORMAT,
+    SAMPLES,
+    SEPARATE_PLANES,
+    WIDTH,
+)
 from pipelines.records import File
 from pipelines.scenes.georeference import Georeference
 

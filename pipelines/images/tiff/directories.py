@@ -9,30 +9,47 @@ from typing import NamedTuple
 from pipelines.images.layout import DamagedImageError, ImageTooLargeError, UnsupportedImageError
 from pipelines.images.parts import Data
 from pipelines.images.tiff.entries import Entry, Form, find_end, read_entries, read_header, read_integers
-from pipelines.images.tiff.strips import (
+from pipelines.images.tiff.tags import (
     BITS,
+    COLOUR_MAP,
     COMPRESSION,
+    DIRECTORIES,
+    EXTRA,
+    FILL_ORDER,
+    GEO_ASCII,
+    GEO_DOUBLES,
+    GEO_KEY_DIRECTORY,
     HEIGHT,
+    INKS,
+    KIND,
+    MASK_PHOTOMETRIC,
+    METADATA,
+    MODEL_PIXEL_SCALE,
+    MODEL_TIEPOINT,
+    MODEL_TRANSFORMATION,
+    NO_DATA,
+    OLD_KIND,
+    ORIENTATION,
     PHOTOMETRIC,
     PLANES,
     PREDICTOR,
+    PROFILE,
+    RATIONAL_POLYNOMIALS,
+    SAMPLE_FORMAT,
     SAMPLES,
     STRIP_OFFSETS,
     STRIP_ROWS,
     STRIP_SIZES,
+    SUBSAMPLING,
+    TABLES,
     TILE_HEIGHT,
     TILE_OFFSETS,
     TILE_SIZES,
     TILE_WIDTH,
     WIDTH,
+    XMP,
 )
 
-# TIFF 6.0 tags.
-KIND, OLD_KIND, FILL_ORDER, ORIENTATION, COLOUR_MAP = 254, 255, 266, 274, 320
-INKS, EXTRA, SAMPLE_FORMAT, TABLES, SUBSAMPLING, PROFILE = 332, 338, 339, 347, 530, 34675
-_DIRECTORIES, _XMP = 330, 700
-METADATA, NO_DATA = 42112, 42113
-"""GDAL's."""
 INTEGERS = frozenset(
     (
         *(WIDTH, HEIGHT, BITS, COMPRESSION, SAMPLES, PLANES, STRIP_OFFSETS, STRIP_ROWS, STRIP_SIZES),
@@ -47,14 +64,15 @@ _ABOUT = (KIND, OLD_KIND, ORIENTATION)
 _FURTHER = (TABLES, 529, 531, 532)
 # Pillow and libtiff read every entry they see, and thousands of them can share the same megabytes.
 _PIXELS = frozenset((*INTEGERS, *_FURTHER))
-# GeoTIFF 1.1: the size of pixels, points tied to the ground, or a matrix; keys of the system, and their values. Last,
-# rational polynomials, which say it only together with heights.
-PLACES = (33550, 33922, 34264, 34735, 34736, 34737, 50844)
+PLACES = (
+    *(MODEL_PIXEL_SCALE, MODEL_TIEPOINT, MODEL_TRANSFORMATION, GEO_KEY_DIRECTORY, GEO_DOUBLES, GEO_ASCII),
+    RATIONAL_POLYNOMIALS,
+)
 """Tags that say where on the ground the picture lies."""
 _TEXTS = (PROFILE, METADATA, NO_DATA, *PLACES)
 _READ = frozenset((*_PIXELS, *_ABOUT, *_TEXTS))
 # Further directories, and what makes Pillow turn the image.
-_FOLLOWED = frozenset((_DIRECTORIES, 34665, 34853, 40965, _XMP))
+_FOLLOWED = frozenset((DIRECTORIES, 34665, 34853, 40965, XMP))
 # To leave out less than this is not worth a copy of the file.
 _MOST_LEFT_IN = 1_000_000
 MOST_DIRECTORIES = 64
@@ -66,7 +84,6 @@ _OF_PIECES = (STRIP_OFFSETS, STRIP_SIZES, TILE_OFFSETS, TILE_SIZES)
 _MOST_TEXT = 1 << 24
 # What makes a picture a smaller version or a mask of another one: bits of its kind, or its old kind.
 _REDUCED, _MASK, _OLD_REDUCED = 1, 4, 2
-MASK_PHOTOMETRIC = 4
 KINDS = (KIND, OLD_KIND, PHOTOMETRIC)
 """Tags that say whether a picture is one of these."""
 
@@ -218,7 +235,7 @@ def _look_at(data: Data, form: Form, start: int) -> tuple[int, int, bool]:
     kinds: dict[int, int] = {}
     has_directories = False
     for entry in read_entries(data, form, start):
-        has_directories |= entry.tag == _DIRECTORIES
+        has_directories |= entry.tag == DIRECTORIES
         if entry.tag in KINDS:
             kinds[entry.tag] = read_integers(data, form, entry)[0]
     end = find_end(data, form, start)

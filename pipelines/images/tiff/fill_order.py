@@ -5,16 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipelines.images.layout import DamagedImageError
-from pipelines.images.tiff.directories import FILL_ORDER
-from pipelines.images.tiff.strips import (
-    COMPRESSION,
-    JPEG,
-    UNCOMPRESSED,
-    Tags,
-    place_pieces,
-    read_grid,
-    unpacked_sizes,
-)
+from pipelines.images.tiff.strips import place_pieces, read_grid, unpacked_sizes
+from pipelines.images.tiff.tags import COMPRESSION, FILL_ORDER, JPEG, UNCOMPRESSED, Tags
 
 _LOWEST_FIRST = 2
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))

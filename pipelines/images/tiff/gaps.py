@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from pipelines.images.tiff.directories import COLOUR_MAP, EXTRA, METADATA, NO_DATA, PROFILE, SAMPLE_FORMAT
 from pipelines.images.tiff.parts import DividedTiff
 from pipelines.images.tiff.rewriting import HEADER, write_tiff
-from pipelines.images.tiff.samples import BLACK_IS_ZERO, PALETTE, RGB, WHITE_IS_ZERO, YCBCR
-from pipelines.images.tiff.strips import (
+from pipelines.images.tiff.tags import (
     BITS,
+    BLACK_IS_ZERO,
+    COLOUR_MAP,
     COMPRESSION,
+    EXTRA,
     HEIGHT,
+    METADATA,
+    NO_DATA,
+    PALETTE,
     PHOTOMETRIC,
     PLANES,
+    PROFILE,
+    RGB,
+    SAMPLE_FORMAT,
     SAMPLES,
     STRIP_OFFSETS,
     STRIP_ROWS,
     STRIP_SIZES,
     UNCOMPRESSED,
+    WHITE_IS_ZERO,
     WIDTH,
+    YCBCR,
 )
 
 _OF_A_PIXEL = (BITS, PHOTOMETRIC, SAMPLES, PLANES, EXTRA, SAMPLE_FORMAT, COLOUR_MAP)

@@ -8,38 +8,43 @@ from functools import partial
 from pipelines.images.layout import DamagedImageError, Layout, UnsupportedImageError
 from pipelines.images.parts import Data
 from pipelines.images.rendering import NO_RENDERING, Rendering
-from pipelines.images.tiff.directories import (
-    FILL_ORDER,
-    NO_DATA,
-    ORIENTATION,
-    PROFILE,
-    Directory,
-    read_directory,
-)
+from pipelines.images.tiff.directories import Directory, read_directory
 from pipelines.images.tiff.fill_order import put_highest_first
 from pipelines.images.tiff.places import check_places
 from pipelines.images.tiff.rasters import Raster, find_raster
 from pipelines.images.tiff.rendering import Values, read_bands, render
 from pipelines.images.tiff.rewriting import leave_pixels
-from pipelines.images.tiff.samples import PALETTE, WHITE_IS_ZERO, YCBCR, Samples, Tags, read_samples
+from pipelines.images.tiff.samples import Samples, read_samples
 from pipelines.images.tiff.sparse import fill_missing, read_no_data
-from pipelines.images.tiff.strips import (
+from pipelines.images.tiff.strips import check_pieces, name_tiles, pick_planes, read_jpegs
+from pipelines.images.tiff.tags import (
     BITS,
     COMPRESSION,
+    DEFLATE,
+    FILL_ORDER,
     HEIGHT,
     JPEG,
+    LZMA,
+    LZW,
+    NO_DATA,
+    OLD_DEFLATE,
+    ORIENTATION,
+    PACK_BITS,
+    PALETTE,
     PHOTOMETRIC,
+    PROFILE,
+    UNCOMPRESSED,
+    WEBP,
+    WHITE_IS_ZERO,
     WIDTH,
-    check_pieces,
-    name_tiles,
-    pick_planes,
-    read_jpegs,
+    YCBCR,
+    ZSTD,
+    Tags,
 )
 from pipelines.images.tiff.webp import unpack_webps
 from pipelines.images.tiff.ycbcr import make_ycbcr_whole
 
-# Uncompressed, LZW, JPEG, deflate (two codes), PackBits, LZMA, Zstandard, WebP.
-_COMPRESSIONS = (1, 5, 7, 8, 32773, 32946, 34925, 50000, 50001)
+_COMPRESSIONS = (UNCOMPRESSED, LZW, JPEG, DEFLATE, PACK_BITS, OLD_DEFLATE, LZMA, ZSTD, WEBP)
 # Their decoders silently leave uninitialized memory where they cannot read: perhaps the pixels of another image.
 _FAX_CODES = {2: "modified Huffman code", 3: "group 3 fax code", 4: "group 4 fax code", 32771: "modified Huffman code"}
 # Pillow has no decoder for most of these.

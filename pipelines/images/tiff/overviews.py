@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from pipelines.images.layout import ImageError
 from pipelines.images.parts import Data
-from pipelines.images.tiff.directories import SAMPLE_FORMAT, Directory, find_reduced, read_at
+from pipelines.images.tiff.directories import Directory, find_reduced, read_at
 from pipelines.images.tiff.parts import DividedTiff, divide, divide_mask
-from pipelines.images.tiff.strips import BITS, COMPRESSION, HEIGHT, PHOTOMETRIC, SAMPLES, WIDTH
+from pipelines.images.tiff.tags import BITS, COMPRESSION, HEIGHT, PHOTOMETRIC, SAMPLE_FORMAT, SAMPLES, WIDTH
 
 _ALIKE = (SAMPLES, BITS, SAMPLE_FORMAT, PHOTOMETRIC, COMPRESSION)
 

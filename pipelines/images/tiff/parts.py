@@ -12,27 +12,24 @@ from typing import NamedTuple
 
 from pipelines.images.layout import DamagedImageError, UnsupportedImageError
 from pipelines.images.parts import Box, Data, Part
-from pipelines.images.tiff.directories import (
+from pipelines.images.tiff.directories import INTEGERS, Directory, read_at
+from pipelines.images.tiff.places import check_places
+from pipelines.images.tiff.rewriting import HEADER, Values, write_tiff
+from pipelines.images.tiff.strips import Grid, name_tiles, read_grid, unpacked_sizes
+from pipelines.images.tiff.tags import (
+    BITS,
+    BLACK_IS_ZERO,
     COLOUR_MAP,
+    COMPRESSION,
     EXTRA,
-    INTEGERS,
+    HEIGHT,
     METADATA,
     NO_DATA,
     ORIENTATION,
-    PROFILE,
-    SAMPLE_FORMAT,
-    Directory,
-    read_at,
-)
-from pipelines.images.tiff.places import check_places
-from pipelines.images.tiff.rewriting import HEADER, Values, write_tiff
-from pipelines.images.tiff.samples import BLACK_IS_ZERO, YCBCR
-from pipelines.images.tiff.strips import (
-    BITS,
-    COMPRESSION,
-    HEIGHT,
     PHOTOMETRIC,
     PLANES,
+    PROFILE,
+    SAMPLE_FORMAT,
     SAMPLES,
     SEPARATE_PLANES,
     STRIP_OFFSETS,
@@ -42,11 +39,8 @@ from pipelines.images.tiff.strips import (
     TILE_SIZES,
     UNCOMPRESSED,
     WIDTH,
-    Grid,
+    YCBCR,
     Tags,
-    name_tiles,
-    read_grid,
-    unpacked_sizes,
 )
 
 _ROWS_OF_A_STRIP = 16

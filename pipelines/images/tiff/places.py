@@ -5,7 +5,8 @@ from __future__ import annotations
 from pipelines.images.layout import DamagedImageError, ImageTooLargeError
 from pipelines.images.parts import Data
 from pipelines.images.tiff.directories import Directory
-from pipelines.images.tiff.strips import COMPRESSION, UNCOMPRESSED, Tags, read_grid, unpacked_sizes
+from pipelines.images.tiff.strips import read_grid, unpacked_sizes
+from pipelines.images.tiff.tags import COMPRESSION, UNCOMPRESSED, Tags
 
 
 def check_places(data: Data, directory: Directory, tags: Tags) -> None:

@@ -8,13 +8,29 @@ from pipelines.images.layout import UnsupportedImageError, UntrustedColoursError
 from pipelines.images.products import PRODUCTS, Product, Stretch
 from pipelines.images.rendering import COLOURS, Rendering
 from pipelines.images.tiff.bands import check_single, find_contradiction, named_colours, numbered_colours
-from pipelines.images.tiff.directories import METADATA, SAMPLE_FORMAT, Directory
-from pipelines.images.tiff.samples import BLACK_IS_ZERO, KINDS, RGB, remedy_of
+from pipelines.images.tiff.directories import Directory
+from pipelines.images.tiff.samples import remedy_of
 from pipelines.images.tiff.scaling import read_offset
-from pipelines.images.tiff.strips import BITS, COMPRESSION, JPEG, PHOTOMETRIC, SAMPLES, WEBP, Tags
+from pipelines.images.tiff.tags import (
+    BITS,
+    BLACK_IS_ZERO,
+    COMPRESSION,
+    FLOAT,
+    FORMATS,
+    JPEG,
+    METADATA,
+    PHOTOMETRIC,
+    RGB,
+    SAMPLE_FORMAT,
+    SAMPLES,
+    SIGNED,
+    UNDEFINED,
+    UNSIGNED,
+    WEBP,
+    Tags,
+)
 
-_UNSIGNED, _SIGNED, _FLOAT, _UNDEFINED = 1, 2, 3, 4
-_TYPES = {(_UNSIGNED, 8): "u1", (_UNSIGNED, 16): "u2", (_SIGNED, 16): "i2", (_FLOAT, 32): "f4"}
+_TYPES = {(UNSIGNED, 8): "u1", (UNSIGNED, 16): "u2", (SIGNED, 16): "i2", (FLOAT, 32): "f4"}
 _MOST_BANDS = 250
 GRAY = (1, 1, 1)
 """The only band is red, green and blue."""
@@ -114,13 +130,13 @@ def _check_product(name: str, product: Product, number: int, kind: str) -> None:
 
 def _read_type(tags: Tags, number: int) -> str:
     bits = set(tags.get(BITS, (1,))[:number])
-    formats = {_UNSIGNED if kind == _UNDEFINED else kind for kind in tags.get(SAMPLE_FORMAT, (_UNSIGNED,))[:number]}
+    formats = {UNSIGNED if kind == UNDEFINED else kind for kind in tags.get(SAMPLE_FORMAT, (UNSIGNED,))[:number]}
     kind = _TYPES.get((min(formats), min(bits))) if len(bits) == len(formats) == 1 else None
     if number > _MOST_BANDS:
         raise UnsupportedImageError(f"TIFF of {number} bands: more than {_MOST_BANDS} are not supported")
     if kind is None:
         raise UnsupportedImageError(
-            f"TIFF of {_count(number)} with {KINDS.get(max(formats), 'undefined')} samples of {max(bits)} bits: of "
+            f"TIFF of {_count(number)} with {FORMATS.get(max(formats), 'undefined')} samples of {max(bits)} bits: of "
             "rasters, unsigned integers of 8 and 16 bits, signed ones of 16 and floating-point numbers of 32 are "
             "supported, the same in all bands",
             remedy_of(formats),

@@ -16,41 +16,36 @@ from PIL import Image
 from pipelines.images.layout import Layout, UntrustedColoursError
 from pipelines.images.loading import STRIP_PIXELS, open_image
 from pipelines.images.rendering import COLOURS
-from pipelines.images.tiff.directories import (
-    COLOUR_MAP,
-    EXTRA,
-    NO_DATA,
-    PROFILE,
-    SAMPLE_FORMAT,
-    Directory,
-)
+from pipelines.images.tiff.directories import Directory
 from pipelines.images.tiff.fill_order import put_highest_first
 from pipelines.images.tiff.places import check_places
 from pipelines.images.tiff.predictors import FLOATING, HORIZONTAL, undo
 from pipelines.images.tiff.rasters import Raster
 from pipelines.images.tiff.rewriting import leave_pixels
-from pipelines.images.tiff.samples import BLACK_IS_ZERO
 from pipelines.images.tiff.scaling import find_offset
 from pipelines.images.tiff.sparse import fill_missing
-from pipelines.images.tiff.strips import (
+from pipelines.images.tiff.strips import check_pieces, pick_planes, read_predictor
+from pipelines.images.tiff.tags import (
     BITS,
+    BLACK_IS_ZERO,
+    COLOUR_MAP,
     COMPRESSION,
+    EXTRA,
+    FLOAT,
     HEIGHT,
+    NO_DATA,
     PHOTOMETRIC,
     PLANES,
     PREDICTOR,
+    PROFILE,
+    SAMPLE_FORMAT,
     SAMPLES,
     SEPARATE_PLANES,
     TILE_WIDTH,
     UNCOMPRESSED,
     WIDTH,
     Tags,
-    check_pieces,
-    pick_planes,
-    read_predictor,
 )
-
-_FLOAT = 3
 
 
 class Values(NamedTuple):
@@ -195,7 +190,7 @@ def _read_strips(directory: Directory, tags: Tags, raster: Raster, data: bytes) 
         told[WIDTH] = (-(-width // columns) * columns,)
     told |= {tag: (told[tag][0] * number,) for tag in (WIDTH, TILE_WIDTH) if tag in told}
     if raster.type == "f4":
-        told[SAMPLE_FORMAT] = (_FLOAT,)
+        told[SAMPLE_FORMAT] = (FLOAT,)
     check_pieces(data, told, b"")
     # libtiff turns the bytes of what it unpacks around, and Pillow does so again.
     is_turned = raster.type == "f4" and directory.form.order == ">" and tags.get(COMPRESSION, (1,))[0] != UNCOMPRESSED

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pipelines.images.layout import DamagedImageError
 from pipelines.images.tiff.directories import INTEGERS, Directory
 from pipelines.images.tiff.entries import read_header
-from pipelines.images.tiff.strips import Tags
+from pipelines.images.tiff.tags import Tags
 
 _BYTE = 1
 HEADER = 8

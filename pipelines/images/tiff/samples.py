@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import NamedTuple
 
 from pipelines.images.layout import DamagedImageError, UnsupportedImageError, UntrustedColoursError
 from pipelines.images.tiff.bands import check_single, find_colours
-from pipelines.images.tiff.directories import (
+from pipelines.images.tiff.directories import Directory
+from pipelines.images.tiff.tags import (
+    BITS,
+    BLACK_IS_ZERO,
+    CMYK,
     COLOUR_MAP,
+    COMPRESSION,
     EXTRA,
+    FLOAT,
+    FORMATS,
     INKS,
+    JPEG,
     MASK_PHOTOMETRIC,
     METADATA,
+    PALETTE,
+    PHOTOMETRIC,
+    PLANES,
+    RGB,
     SAMPLE_FORMAT,
+    SAMPLES,
+    SEPARATE_PLANES,
+    SIGNED,
     SUBSAMPLING,
-    Directory,
+    UNDEFINED,
+    UNSIGNED,
+    WHITE_IS_ZERO,
+    YCBCR,
+    Tags,
 )
-from pipelines.images.tiff.strips import BITS, COMPRESSION, JPEG, PHOTOMETRIC, PLANES, SAMPLES, SEPARATE_PLANES
 
-WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
-_CMYK = 5
 _GRAY = (WHITE_IS_ZERO, BLACK_IS_ZERO)
-_COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, _CMYK: 4, YCBCR: 3}
-_NAMES = {WHITE_IS_ZERO: "gray", BLACK_IS_ZERO: "gray", RGB: "RGB", PALETTE: "palette", _CMYK: "CMYK", YCBCR: "YCbCr"}
+_COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3}
+_NAMES = {WHITE_IS_ZERO: "gray", BLACK_IS_ZERO: "gray", RGB: "RGB", PALETTE: "palette", CMYK: "CMYK", YCBCR: "YCbCr"}
 _BITS = {WHITE_IS_ZERO: (1, 2, 4, 8, 16), BLACK_IS_ZERO: (1, 2, 4, 8, 16), PALETTE: (1, 2, 4, 8)}
 # The most bands that Pillow passes over, if they follow the others pixel by pixel.
-_MOST_EXTRA = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, _CMYK: 2}
+_MOST_EXTRA = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 2}
 _MOST_BANDS = 250
 # What is known, and not read.
 _NOT_READ = {
@@ -36,10 +52,6 @@ _NOT_READ = {
 _UNSPECIFIED, _PREMULTIPLIED, _ALPHA = 0, 1, 2
 _OPACITY = (_PREMULTIPLIED, _ALPHA)
 _CMYK_INKS = 1
-_UNSIGNED, _SIGNED, _FLOAT, _UNDEFINED = 1, 2, 3, 4
-KINDS = {_UNSIGNED: "integer", _SIGNED: "signed", _FLOAT: "floating-point", 5: "complex", 6: "complex"}
-
-Tags = Mapping[int, tuple[int, ...]]
 
 
 class Samples(NamedTuple):
@@ -77,10 +89,10 @@ class Samples(NamedTuple):
 
 def find_range(tags: Tags) -> tuple[int, int] | None:
     """Return the least and the greatest value that a sample can have; None if samples are no whole numbers."""
-    kind, bits = tags.get(SAMPLE_FORMAT, (_UNSIGNED,))[0], tags.get(BITS, (1,))[0]
-    if kind not in (_UNSIGNED, _SIGNED, _UNDEFINED):
+    kind, bits = tags.get(SAMPLE_FORMAT, (UNSIGNED,))[0], tags.get(BITS, (1,))[0]
+    if kind not in (UNSIGNED, SIGNED, UNDEFINED):
         return None
-    least = -(1 << (bits - 1)) if kind == _SIGNED else 0
+    least = -(1 << (bits - 1)) if kind == SIGNED else 0
     return least, least + (1 << bits) - 1
 
 
@@ -122,7 +134,7 @@ def read_samples(directory: Directory) -> Samples:
         PHOTOMETRIC: (as_pillow,),
         PLANES: (SEPARATE_PLANES if separate else 1,),
     }
-    if planes or set(tags.get(SAMPLE_FORMAT, (_UNSIGNED,))) != {_UNSIGNED}:
+    if planes or set(tags.get(SAMPLE_FORMAT, (UNSIGNED,))) != {UNSIGNED}:
         told[SAMPLE_FORMAT] = ()
     if max(tags.get(COLOUR_MAP, (256,))) < 256:
         # Some programs write levels up to 255.
@@ -145,24 +157,24 @@ def _read_bits(tags: Tags, number: int) -> int:
     """Return the bits of each sample, or refuse samples whose range is unknown or that Pillow does not read."""
     # Programs write too few or too many values.
     bits = tags.get(BITS, (1,))[: max(1, number)]
-    formats = {_UNSIGNED if kind == _UNDEFINED else kind for kind in tags.get(SAMPLE_FORMAT, (1,))[: max(1, number)]}
+    formats = {UNSIGNED if kind == UNDEFINED else kind for kind in tags.get(SAMPLE_FORMAT, (1,))[: max(1, number)]}
     # Of others, the flags say nothing.
     is_raster = tags.get(PHOTOMETRIC, (BLACK_IS_ZERO,))[0] in (BLACK_IS_ZERO, RGB)
-    if is_raster and formats | set(bits) == {_UNSIGNED, 16} and number > 1:
+    if is_raster and formats | set(bits) == {UNSIGNED, 16} and number > 1:
         raise UntrustedColoursError(
             f"{max(bits)}-bit multi-band TIFF ({number} bands): the file does not say which bands are red, green and "
             "blue, or how bright white is",
             "give --bands and --stretch LOW:HIGH, or --product",
         )
-    if is_raster and formats | set(bits) in ({_SIGNED, 16}, {_FLOAT, 32}):
+    if is_raster and formats | set(bits) in ({SIGNED, 16}, {FLOAT, 32}):
         raise UntrustedColoursError(
-            f"TIFF with {KINDS[min(formats)]} samples of {bits[0]} bits: it is unknown how bright white is",
+            f"TIFF with {FORMATS[min(formats)]} samples of {bits[0]} bits: it is unknown how bright white is",
             "give --stretch LOW:HIGH" if number == 1 else "give --bands and --stretch LOW:HIGH",
         )
-    if formats != {_UNSIGNED} or len(set(bits)) != 1 or bits[0] not in (1, 2, 4, 8, 16):
-        others = [kind for kind in formats if kind != _UNSIGNED]
+    if formats != {UNSIGNED} or len(set(bits)) != 1 or bits[0] not in (1, 2, 4, 8, 16):
+        others = [kind for kind in formats if kind != UNSIGNED]
         raise UnsupportedImageError(
-            f"TIFF with {KINDS.get(others[0] if others else _UNSIGNED, 'undefined')} samples of {bits[0]} bits: only "
+            f"TIFF with {FORMATS.get(others[0] if others else UNSIGNED, 'undefined')} samples of {bits[0]} bits: only "
             "unsigned integers of 1, 2, 4, 8 or 16 bits, the same in all bands, are supported",
             remedy_of(formats) if is_raster else "",
         )
@@ -171,7 +183,7 @@ def _read_bits(tags: Tags, number: int) -> int:
 
 def remedy_of(formats: Collection[int]) -> str:
     """Return the remedy for samples that are not supported, by their sample formats; empty if there is none."""
-    if not set(formats) <= {_UNSIGNED, _SIGNED, _FLOAT}:
+    if not set(formats) <= {UNSIGNED, SIGNED, FLOAT}:
         return ""
     return "convert them, e.g. with gdal_translate -ot Float32"
 
@@ -200,7 +212,7 @@ def _read_extra(tags: Tags, photometric: int, number: int, begin: int) -> tuple[
     extra = number - _COLOURS.get(photometric, number + 1)
     # In RGB and CMYK, the first bands are the colours, whatever follows: near infrared, in aerial images. As gray and
     # something else, GDAL writes any bands.
-    is_certain = photometric in (RGB, PALETTE, _CMYK) or (extra == 1 and kinds[:1] and kinds[0] in _OPACITY)
+    is_certain = photometric in (RGB, PALETTE, CMYK) or (extra == 1 and kinds[:1] and kinds[0] in _OPACITY)
     if not 0 <= extra <= _MOST_BANDS or (extra and not is_certain):
         raise UntrustedColoursError(
             f"{number}-band TIFF with photometric interpretation {photometric}: its colours are ambiguous",
@@ -225,10 +237,10 @@ def _check(tags: Tags, photometric: int, bits: int, extra: tuple[int, ...]) -> N
     if photometric == YCBCR and tags.get(COMPRESSION, (1,))[0] != JPEG and SUBSAMPLING not in tags:
         # It should then be 2 x 2, but some programs forget to say that it is not.
         raise UntrustedColoursError("TIFF in YCbCr that does not say how its colours are subsampled")
-    if photometric == _CMYK and tags.get(INKS, (_CMYK_INKS,))[0] != _CMYK_INKS:
+    if photometric == CMYK and tags.get(INKS, (_CMYK_INKS,))[0] != _CMYK_INKS:
         raise UntrustedColoursError("TIFF with inks other than cyan, magenta, yellow and black")
-    if extra[:1] == (_PREMULTIPLIED,) and photometric in (WHITE_IS_ZERO, _CMYK):
-        where = "CMYK" if photometric == _CMYK else "gray, where zero is white,"
+    if extra[:1] == (_PREMULTIPLIED,) and photometric in (WHITE_IS_ZERO, CMYK):
+        where = "CMYK" if photometric == CMYK else "gray, where zero is white,"
         raise UnsupportedImageError(f"TIFF in {where} multiplied by opacity is not supported")
     levels = len(tags.get(COLOUR_MAP, ()))
     if photometric == PALETTE and levels != 3 << bits:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.images.layout import DamagedImageError, UnsupportedImageError
-from pipelines.images.tiff.directories import SUBSAMPLING
 from pipelines.images.tiff.predictors import FLOATING, HORIZONTAL, apply_floating
-from pipelines.images.tiff.strips import (
+from pipelines.images.tiff.strips import read_grid, read_predictor, samples_per_piece, unpacked_sizes
+from pipelines.images.tiff.tags import (
     BITS,
     COMPRESSION,
     DEFLATE,
@@ -28,21 +28,18 @@ from pipelines.images.tiff.strips import (
     PHOTOMETRIC,
     STRIP_OFFSETS,
     STRIP_SIZES,
+    SUBSAMPLING,
     TILE_OFFSETS,
     TILE_SIZES,
     UNCOMPRESSED,
+    YCBCR,
     Tags,
-    read_grid,
-    read_predictor,
-    samples_per_piece,
-    unpacked_sizes,
 )
 
 # A code table that is cleared this often never needs codes of more than 9 bits; 8 times as many codes are whole bytes.
 _LITERALS = 8 * 250
 # The largest block of Zstandard, RFC 8878.
 _ZSTD_BLOCK = 1 << 17
-_YCBCR = 6
 _END_OF_JPEG = b"\xff\xd9"
 # Pillow's numbers of the subsamplings that it writes.
 _SUBSAMPLINGS: dict[tuple[int, ...], int] = {(1, 1): 0, (2, 1): 1, (2, 2): 2}
@@ -164,7 +161,7 @@ def _zstd(samples: bytes) -> bytes:
 def _write_jpeg(tags: Tags, shape: tuple[int, int, int], tables: bytes, value: int) -> bytes:
     """Write a JPEG; tables that others share follow its pixels, for libtiff does not set them up for each JPEG."""
     rows, columns, samples = shape
-    is_ycbcr = tags.get(PHOTOMETRIC, (1,))[0] == _YCBCR and samples == 3
+    is_ycbcr = tags.get(PHOTOMETRIC, (1,))[0] == YCBCR and samples == 3
     subsampling = _SUBSAMPLINGS.get(tags.get(SUBSAMPLING, (2, 2))[:2]) if is_ycbcr else 0
     mode = {1: "L", 3: "RGB"}.get(samples)
     if mode is None or subsampling is None:

@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
 from pipelines.images.jpeg.layout import read_piece
 from pipelines.images.jpeg.scans import check_scans, in_one_scan, interval_ends
 from pipelines.images.layout import DamagedImageError, ImageTooLargeError, JpegPiece, UnsupportedImageError
+from pipelines.images.tiff.tags import (
+    BITS,
+    COMPRESSION,
+    DEFLATE,
+    HEIGHT,
+    JPEG,
+    LZMA,
+    LZW,
+    OLD_DEFLATE,
+    PHOTOMETRIC,
+    PLANES,
+    PREDICTOR,
+    RGB,
+    SAMPLES,
+    SEPARATE_PLANES,
+    STRIP_OFFSETS,
+    STRIP_ROWS,
+    STRIP_SIZES,
+    TILE_HEIGHT,
+    TILE_OFFSETS,
+    TILE_SIZES,
+    TILE_WIDTH,
+    UNCOMPRESSED,
+    WIDTH,
+    ZSTD,
+    Tags,
+)
 
-WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, PLANES = 256, 257, 258, 259, 262, 277, 284
-STRIP_OFFSETS, STRIP_ROWS, STRIP_SIZES = 273, 278, 279
-PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES = 317, 322, 323, 324, 325
-UNCOMPRESSED, JPEG, PACK_BITS, WEBP = 1, 7, 32773, 50001
-LZW, DEFLATE, OLD_DEFLATE, LZMA, ZSTD = 5, 8, 32946, 34925, 50000
 _PREDICTED = (LZW, DEFLATE, OLD_DEFLATE, LZMA, ZSTD)
-SEPARATE_PLANES = 2
-_RGB = 2
 # A tile is unpacked whole, however small the image is; 16 million pixels take 64 MB.
 _MOST_TILE_PIXELS = 4096 * 4096
 # Each JPEG may have to be decoded with the tables to see whether it is whole. The largest image that is decoded has
@@ -25,8 +45,6 @@ _MOST_TILE_PIXELS = 4096 * 4096
 _MOST_JPEGS = 10_000
 _MOST_TABLE_BYTES = 4096
 _RESTART_INTERVAL = b"\xff\xdd"
-
-Tags = Mapping[int, tuple[int, ...]]
 
 
 class Grid(NamedTuple):
@@ -102,7 +120,7 @@ def read_jpegs(tags: Tags, planes: Sequence[int], tables: bytes, data: bytes) ->
     per_plane = grid.number // (tags[SAMPLES][0] if separate else 1)
     across = per_plane // grid.down
     # Where bands follow one another and others are made of them, no pixel can tell.
-    is_shown = not separate or (tags[PHOTOMETRIC][0] == _RGB and tags[SAMPLES][0] >= len(planes))
+    is_shown = not separate or (tags[PHOTOMETRIC][0] == RGB and tags[SAMPLES][0] >= len(planes))
     for number, (start, size) in enumerate(zip(grid.offsets, grid.sizes, strict=True)):
         plane, number_in_plane = divmod(number, per_plane)
         if not (start and size) or (planes and plane not in planes):

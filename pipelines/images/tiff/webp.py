@@ -7,18 +7,8 @@ import io
 from PIL import Image
 
 from pipelines.images.layout import DamagedImageError, ImageTooLargeError, UnsupportedImageError
-from pipelines.images.tiff.directories import FILL_ORDER
-from pipelines.images.tiff.strips import (
-    COMPRESSION,
-    HEIGHT,
-    PREDICTOR,
-    UNCOMPRESSED,
-    WEBP,
-    Tags,
-    place_pieces,
-    read_grid,
-    samples_per_piece,
-)
+from pipelines.images.tiff.strips import place_pieces, read_grid, samples_per_piece
+from pipelines.images.tiff.tags import COMPRESSION, FILL_ORDER, HEIGHT, PREDICTOR, UNCOMPRESSED, WEBP, Tags
 from pipelines.images.webp import read_canvas
 
 _MODES = {3: "RGB", 4: "RGBA"}

@@ -7,33 +7,33 @@ import io
 from PIL import Image
 
 from pipelines.images.layout import UnsupportedImageError
-from pipelines.images.tiff.directories import SUBSAMPLING, Directory
+from pipelines.images.tiff.directories import Directory
 from pipelines.images.tiff.fill_order import put_highest_first
 from pipelines.images.tiff.places import check_places
 from pipelines.images.tiff.rewriting import leave_pixels
 from pipelines.images.tiff.sparse import pack_bits
-from pipelines.images.tiff.strips import (
+from pipelines.images.tiff.strips import check_pieces, place_pieces, read_grid
+from pipelines.images.tiff.tags import (
     BITS,
+    BLACK_IS_ZERO,
     COMPRESSION,
     HEIGHT,
     PACK_BITS,
     PHOTOMETRIC,
     PLANES,
     PREDICTOR,
+    RGB,
     SAMPLES,
     SEPARATE_PLANES,
     STRIP_ROWS,
+    SUBSAMPLING,
     TILE_HEIGHT,
     TILE_WIDTH,
     UNCOMPRESSED,
     WIDTH,
     Tags,
-    check_pieces,
-    place_pieces,
-    read_grid,
 )
 
-_BLACK_IS_ZERO, _RGB = 1, 2
 # Of others, libtiff misreads the last pixels.
 _SUBSAMPLINGS = ((1, 2), (2, 1), (2, 2), (4, 1), (4, 2))
 
@@ -71,7 +71,7 @@ def _as_stored(tags: Tags) -> Tags:
     across, down = (*tags[SUBSAMPLING], 1)[:2]
     others = {tag: values for tag, values in tags.items() if tag not in (SUBSAMPLING, PREDICTOR)}
     if (across, down) == (1, 1):
-        return {**others, PHOTOMETRIC: (_RGB,)}
+        return {**others, PHOTOMETRIC: (RGB,)}
     if tags.get(PLANES, (1,))[0] == SEPARATE_PLANES:
         raise UnsupportedImageError("TIFF in subsampled YCbCr whose bands follow one another is not supported")
     if (across, down) not in _SUBSAMPLINGS:
@@ -79,7 +79,7 @@ def _as_stored(tags: Tags) -> Tags:
     grid = read_grid(tags)
     # A unit has the brightness of each of its pixels and two samples of colour for all of them.
     columns, rows = -(-grid.columns // across) * (across * down + 2) // 2, -(-grid.rows // down)
-    shape = {SAMPLES: (1,), BITS: (16,), PHOTOMETRIC: (_BLACK_IS_ZERO,)}
+    shape = {SAMPLES: (1,), BITS: (16,), PHOTOMETRIC: (BLACK_IS_ZERO,)}
     if grid.what == "tile":
         width, height = grid.number // grid.down * columns, grid.down * rows
         return {**others, **shape, WIDTH: (width,), HEIGHT: (height,), TILE_WIDTH: (columns,), TILE_HEIGHT: (rows,)}

@@ -15,10 +15,36 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from pipelines.errors import printable
+from pipelines.images.tiff.tags import (
+    BITS,
+    BLACK_IS_ZERO,
+    COMPRESSION,
+    DEFLATE,
+    EXTRA,
+    FLOAT,
+    GEO_ASCII,
+    GEO_DOUBLES,
+    GEO_KEY_DIRECTORY,
+    HEIGHT,
+    KIND,
+    METADATA,
+    MODEL_PIXEL_SCALE,
+    MODEL_TIEPOINT,
+    MODEL_TRANSFORMATION,
+    NO_DATA,
+    PHOTOMETRIC,
+    PLANES,
+    SAMPLE_FORMAT,
+    SAMPLES,
+    TILE_HEIGHT,
+    TILE_OFFSETS,
+    TILE_SIZES,
+    TILE_WIDTH,
+    WIDTH,
+)
 from pipelines.results.maps import MAX
 from pipelines.results.maps.rasters import Cells, Raster
-from pipelines.scenes.geokeys import GEO_ASCII, GEO_DOUBLES, GEO_KEY_DIRECTORY
-from pipelines.scenes.georeference import MODEL_PIXEL_SCALE, MODEL_TIEPOINT, MODEL_TRANSFORMATION, GeoTags
+from pipelines.scenes.georeference import GeoTags
 
 SOFTWARE = b"scenetags\0"
 """In each file, near its beginning."""
@@ -29,10 +55,8 @@ _TILE, _TILE_STEP = 512, 16
 _SHORT, _LONG, _ASCII, _DOUBLE = "H", "I", "s", "d"
 _TYPES = {_ASCII: 2, _SHORT: 3, _LONG: 4, _DOUBLE: 12}
 _INLINE = 4
-_NEW_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
-_SAMPLES, _PLANES, _SOFTWARE, _TILE_WIDTH, _TILE_HEIGHT, _OFFSETS, _SIZES = 277, 284, 305, 322, 323, 324, 325
-_EXTRA, _SAMPLE_FORMAT, _METADATA, _NO_DATA = 338, 339, 42112, 42113
-_REDUCED, _DEFLATE, _MIN_IS_BLACK, _CHUNKY, _UNSPECIFIED, _FLOAT = 1, 8, 1, 1, 0, 3
+_SOFTWARE = 305
+_REDUCED, _CHUNKY, _UNSPECIFIED = 1, 1, 0
 _KEYS = {GEO_KEY_DIRECTORY: _SHORT, GEO_DOUBLES: _DOUBLE, GEO_ASCII: _ASCII}
 
 _LAYOUT = (
@@ -72,9 +96,9 @@ def write_cog(raster: Raster, tags: Sequence[str], model: str, merge: str) -> by
             entries = {
                 **_layout(level, side, reduced=number > 0),
                 **(about if number == 0 else {}),
-                _NO_DATA: (_ASCII, b"nan\0"),
-                _OFFSETS: _numbers(_LONG, *starts),
-                _SIZES: _numbers(_LONG, *sizes),
+                NO_DATA: (_ASCII, b"nan\0"),
+                TILE_OFFSETS: _numbers(_LONG, *starts),
+                TILE_SIZES: _numbers(_LONG, *sizes),
             }
             data += _directory(entries, len(data), is_last=number == len(levels) - 1)
         return data
@@ -117,18 +141,18 @@ def _tiles(cells: Cells, side: int) -> list[bytes]:
 def _layout(cells: Cells, side: int, *, reduced: bool) -> dict[int, tuple[str, bytes]]:
     rows, columns, tags = cells.shape
     return {
-        _NEW_SUBFILE: _numbers(_LONG, _REDUCED if reduced else 0),
-        _WIDTH: _numbers(_LONG, columns),
-        _HEIGHT: _numbers(_LONG, rows),
-        _BITS: _numbers(_SHORT, *[32] * tags),
-        _COMPRESSION: _numbers(_SHORT, _DEFLATE),
-        _PHOTOMETRIC: _numbers(_SHORT, _MIN_IS_BLACK),
-        _SAMPLES: _numbers(_SHORT, tags),
-        _PLANES: _numbers(_SHORT, _CHUNKY),
-        _TILE_WIDTH: _numbers(_SHORT, side),
-        _TILE_HEIGHT: _numbers(_SHORT, side),
-        **({_EXTRA: _numbers(_SHORT, *[_UNSPECIFIED] * (tags - 1))} if tags > 1 else {}),
-        _SAMPLE_FORMAT: _numbers(_SHORT, *[_FLOAT] * tags),
+        KIND: _numbers(_LONG, _REDUCED if reduced else 0),
+        WIDTH: _numbers(_LONG, columns),
+        HEIGHT: _numbers(_LONG, rows),
+        BITS: _numbers(_SHORT, *[32] * tags),
+        COMPRESSION: _numbers(_SHORT, DEFLATE),
+        PHOTOMETRIC: _numbers(_SHORT, BLACK_IS_ZERO),
+        SAMPLES: _numbers(_SHORT, tags),
+        PLANES: _numbers(_SHORT, _CHUNKY),
+        TILE_WIDTH: _numbers(_SHORT, side),
+        TILE_HEIGHT: _numbers(_SHORT, side),
+        **({EXTRA: _numbers(_SHORT, *[_UNSPECIFIED] * (tags - 1))} if tags > 1 else {}),
+        SAMPLE_FORMAT: _numbers(_SHORT, *[FLOAT] * tags),
     }
 
 
@@ -151,7 +175,7 @@ def _about(scene: str, tags: Sequence[str], model: str, merge: str) -> dict[int,
     said = {"scene": scene, "model": model, "merge": merge}
     items += [f'<Item name="{name}">{_written(text)}</Item>' for name, text in said.items()]
     metadata = f"<GDALMetadata>{''.join(items)}</GDALMetadata>\0".encode()
-    return {_SOFTWARE: (_ASCII, SOFTWARE), _METADATA: (_ASCII, metadata)}
+    return {_SOFTWARE: (_ASCII, SOFTWARE), METADATA: (_ASCII, metadata)}
 
 
 def _written(text: str) -> str:
