@@ -30,8 +30,8 @@ from pipelines.images.tiff.gaps import write_gap
 from pipelines.images.tiff.layout import read_tiff
 from pipelines.images.tiff.parts import DividedTiff, divide, divide_mask, divide_opacity, with_text
 from pipelines.images.tiff.rasters import find_raster
-from pipelines.images.tiff.samples import find_range
-from pipelines.images.tiff.tags import HEIGHT, NO_DATA, PLANES, SEPARATE_PLANES, WIDTH, Tags
+from pipelines.images.tiff.samples import find_range, read_no_data
+from pipelines.images.tiff.tags import HEIGHT, NO_DATA, PLANES, SEPARATE_PLANES, WIDTH
 from pipelines.records import File, ImageRef
 from pipelines.scenes.division import Division, divide_scene
 from pipelines.scenes.georeference import Georeference, read_georeference
@@ -225,16 +225,15 @@ def _ask_of_only_band(rendering: Rendering) -> str:
     )
 
 
-def _check_no_data(value: float, written: str, tags: Tags) -> None:
+def _check_no_data(image: DividedTiff, written: str) -> None:
     """Refuse a value that no sample can have: all pixels would hold data, without a word.
 
     Raises:
       UnsupportedImageError: it is one.
     """
-    if (ends := find_range(tags)) is None:
-        return
-    low, high = ends
-    if value != int(value) or not low <= value <= high:
+    ends = find_range(image.directory.tags)
+    if ends and read_no_data(image.directory) is None:
+        low, high = ends
         raise UnsupportedImageError(
             f"--nodata {written}: its samples are whole numbers from {low:,} to {high:,}",
             "give one of these, or tag it in a run without --nodata",
@@ -251,8 +250,8 @@ def _open_tiff(ref: ImageRef, pages: Pages, grid: Grid, rendering: Rendering, le
     _check_depth(layout, _ask_of_only_band(rendering))
     image = divide(pages, directory)
     if grid.nodata is not None:
-        _check_no_data(grid.nodata, grid.written_nodata, directory.tags)
         image = with_text(image, NO_DATA, grid.written_nodata.encode())
+        _check_no_data(image, grid.written_nodata)
     division = divide_scene(image.width, image.height, image.block, grid)
     raster = find_raster(directory, rendering)
     separate = directory.tags.get(PLANES, (1,))[0] == SEPARATE_PLANES

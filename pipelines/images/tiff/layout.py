@@ -14,8 +14,8 @@ from pipelines.images.tiff.places import check_places
 from pipelines.images.tiff.rasters import Raster, find_raster
 from pipelines.images.tiff.rendering import Values, read_bands, render
 from pipelines.images.tiff.rewriting import leave_pixels
-from pipelines.images.tiff.samples import Samples, read_samples
-from pipelines.images.tiff.sparse import fill_missing, read_no_data
+from pipelines.images.tiff.samples import Samples, read_no_data, read_samples
+from pipelines.images.tiff.sparse import fill_missing
 from pipelines.images.tiff.strips import check_pieces, name_tiles, pick_planes, read_jpegs
 from pipelines.images.tiff.tags import (
     BITS,
@@ -26,7 +26,6 @@ from pipelines.images.tiff.tags import (
     JPEG,
     LZMA,
     LZW,
-    NO_DATA,
     OLD_DEFLATE,
     ORIENTATION,
     PACK_BITS,
@@ -77,7 +76,7 @@ def read_tiff(data: Data, rendering: Rendering = NO_RENDERING) -> Layout:
     samples = read_samples(directory)
     tags = name_tiles(_tell(directory, samples.told))
     _check_sides(tags)
-    no_data = read_no_data(directory.texts.get(NO_DATA, b""), samples.bits)
+    no_data = read_no_data(directory)
     layout = Layout(
         "tiff",
         tags[WIDTH][0],
@@ -156,14 +155,15 @@ def _check_compression(compression: int) -> None:
         raise UnsupportedImageError(f"TIFF of unknown compression {compression} is not supported")
 
 
-def _decoded_level(no_data: int | None, samples: Samples) -> int | None:
+def _decoded_level(no_data: float | None, samples: Samples) -> int | None:
     """Return what Pillow makes of the value that stands for no data."""
     if no_data is None:
         return None
+    level = int(no_data)
     if samples.bits < 8 and samples.photometric != PALETTE:
-        no_data *= 255 // ((1 << samples.bits) - 1)
+        level *= 255 // ((1 << samples.bits) - 1)
     is_turned = samples.photometric == WHITE_IS_ZERO and not samples.is_inverted
-    return 255 - no_data if is_turned else no_data
+    return 255 - level if is_turned else level
 
 
 def _read_orientation(directory: Directory) -> int:
@@ -171,7 +171,7 @@ def _read_orientation(directory: Directory) -> int:
     return orientation if orientation in range(1, 9) else 1
 
 
-def _to_pixels(directory: Directory, tags: Tags, planes: tuple[int, ...], no_data: int | None, data: bytes) -> bytes:
+def _to_pixels(directory: Directory, tags: Tags, planes: tuple[int, ...], no_data: float | None, data: bytes) -> bytes:
     """Check the strips or tiles, leave out what no pixel depends on, and tell Pillow some tags in its own words."""
     # Some programs end the file without saying that no directory follows.
     data += bytes(max(0, directory.end + directory.form.inline - len(data)))

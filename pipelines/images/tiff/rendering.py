@@ -22,6 +22,7 @@ from pipelines.images.tiff.places import check_places
 from pipelines.images.tiff.predictors import FLOATING, HORIZONTAL, undo
 from pipelines.images.tiff.rasters import Raster
 from pipelines.images.tiff.rewriting import leave_pixels
+from pipelines.images.tiff.samples import read_no_data
 from pipelines.images.tiff.scaling import find_offset
 from pipelines.images.tiff.sparse import fill_missing
 from pipelines.images.tiff.strips import check_pieces, pick_planes, read_predictor
@@ -33,7 +34,6 @@ from pipelines.images.tiff.tags import (
     EXTRA,
     FLOAT,
     HEIGHT,
-    NO_DATA,
     PHOTOMETRIC,
     PLANES,
     PREDICTOR,
@@ -113,7 +113,7 @@ def read_bands(directory: Directory, raster: Raster, tags: Tags, data: bytes) ->
     data += bytes(max(0, directory.end + directory.form.inline - len(data)))
     check_places(data, directory, tags)
     data, tags = put_highest_first(data, tags)
-    no_data = _read_no_data(directory, raster.type)
+    no_data = read_no_data(directory)
     data, tags = fill_missing(data, tags, directory.tables, no_data, directory.form.order, raster.type)
     lacking = [value for value in (no_data, raster.fill) if value is not None]
     for colour, top, samples in _read(directory, raster, tags, data):
@@ -145,18 +145,6 @@ def _lacks_data(samples: NDArray[Any], lacking: Sequence[float]) -> NDArray[np.b
     for value in lacking:
         lacks |= samples == value
     return lacks
-
-
-def _read_no_data(directory: Directory, kind: str) -> float | None:
-    """Return the value that stands for no data, if a sample can have it."""
-    try:
-        value = float(directory.texts.get(NO_DATA, b"").strip(b"\0 \n"))
-    except ValueError:
-        return None
-    with np.errstate(all="ignore"):
-        stored = float(np.array(value).astype(kind))
-    # GDAL writes floating-point numbers with more or fewer digits than samples have.
-    return stored if kind == "f4" or stored == value else None
 
 
 def _read(directory: Directory, raster: Raster, tags: Tags, data: bytes) -> Iterator[tuple[int, int, NDArray[Any]]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
+import numpy as np
+
 from pipelines.images.layout import DamagedImageError, UnsupportedImageError, UntrustedColoursError
 from pipelines.images.tiff.bands import check_single, find_colours
 from pipelines.images.tiff.directories import Directory
@@ -21,6 +23,7 @@ from pipelines.images.tiff.tags import (
     JPEG,
     MASK_PHOTOMETRIC,
     METADATA,
+    NO_DATA,
     PALETTE,
     PHOTOMETRIC,
     PLANES,
@@ -94,6 +97,20 @@ def find_range(tags: Tags) -> tuple[int, int] | None:
         return None
     least = -(1 << (bits - 1)) if kind == SIGNED else 0
     return least, least + (1 << bits) - 1
+
+
+def read_no_data(directory: Directory) -> float | None:
+    """Return the value that stands for no data by GDAL's tag; None if there is none, or no sample can have it."""
+    try:
+        value = float(directory.texts.get(NO_DATA, b"").strip(b"\0 \n"))
+    except ValueError:
+        return None
+    ends = find_range(directory.tags)
+    if ends is None:
+        # GDAL writes floating-point numbers with more or fewer digits than samples have.
+        with np.errstate(over="ignore"):
+            return float(np.float32(value))
+    return int(value) if value.is_integer() and ends[0] <= value <= ends[1] else None
 
 
 def read_samples(directory: Directory) -> Samples:

@@ -45,15 +45,6 @@ _END_OF_JPEG = b"\xff\xd9"
 _SUBSAMPLINGS: dict[tuple[int, ...], int] = {(1, 1): 0, (2, 1): 1, (2, 2): 2}
 
 
-def read_no_data(text: bytes, bits: int) -> int | None:
-    """Read GDAL's tag of the value that stands for no data; None if no sample of so many bits can have it."""
-    try:
-        value = float(text.strip(b"\0 \n"))
-    except ValueError:
-        return None
-    return int(value) if value.is_integer() and 0 <= value < 1 << bits else None
-
-
 def fill_missing(
     data: bytes, tags: Tags, tables: bytes, no_data: float | None, order: str, kind: str = ""
 ) -> tuple[bytes, Tags]:
