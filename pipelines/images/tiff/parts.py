@@ -14,7 +14,7 @@ from pipelines.images.layout import DamagedImageError, UnsupportedImageError
 from pipelines.images.parts import Box, Data, Part
 from pipelines.images.tiff.directories import INTEGERS, Directory, read_at
 from pipelines.images.tiff.places import check_places
-from pipelines.images.tiff.rewriting import HEADER, Values, write_tiff
+from pipelines.images.tiff.rewriting import HEADER, Field, write_tiff
 from pipelines.images.tiff.strips import Grid, name_tiles, read_grid, unpacked_sizes
 from pipelines.images.tiff.tags import (
     BITS,
@@ -62,7 +62,7 @@ class DividedTiff(NamedTuple):
     directory: Directory
     tags: Tags
     grid: Grid
-    further: dict[int, Values]
+    further: dict[int, Field]
     size: int
 
     @property
@@ -214,7 +214,7 @@ def divide_opacity(image: DividedTiff, band: int) -> DividedTiff | None:
 def with_text(image: DividedTiff, tag: int, text: bytes) -> DividedTiff:
     """Let one of the texts on which pixels depend be another one; none if it is empty."""
     further = {other: values for other, values in image.further.items() if other != tag}
-    further |= {tag: Values(_ASCII, len(text), text)} if text else {}
+    further |= {tag: Field(_ASCII, len(text), text)} if text else {}
     # Its overviews have the texts of its directory.
     texts = {other: said for other, said in image.directory.texts.items() if other != tag}
     directory = image.directory._replace(texts=texts | ({tag: text} if text else {}))
@@ -244,14 +244,14 @@ def _divide(data: Data, directory: Directory) -> DividedTiff:
     if not grid.sizes:
         raise DamagedImageError(f"damaged TIFF: the sizes of its {grid.what}s are missing")
     further = {
-        tag: Values(entry.type, entry.number, data[entry.start : entry.start + entry.size])
+        tag: Field(entry.type, entry.number, data[entry.start : entry.start + entry.size])
         for tag, entry in directory.entries.items()
         if tag not in INTEGERS
     }
     for tag, kind in ((PROFILE, _UNDEFINED), (METADATA, _ASCII), (NO_DATA, _ASCII)):
         if tag in directory.texts:
             text = directory.texts[tag]
-            further[tag] = Values(kind, len(text), text)
+            further[tag] = Field(kind, len(text), text)
     return DividedTiff(directory, tags, grid, further, len(data))
 
 

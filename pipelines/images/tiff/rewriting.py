@@ -16,8 +16,8 @@ HEADER = 8
 """Bytes of a TIFF before anything else."""
 
 
-class Values(NamedTuple):
-    """The values of a tag.
+class Field(NamedTuple):
+    """The values of a tag, whatever their type is.
 
     Attributes:
       type: of each, as TIFF numbers it.
@@ -61,7 +61,7 @@ def leave_pixels(directory: Directory, data: bytes, tags: Tags) -> bytes:
 def _rewritten(directory: Directory, data: bytes, tags: Tags) -> bytes:
     """Append a directory with other values to a file; it becomes a TIFF if it was a BigTIFF."""
     others = {
-        tag: Values(entry.type, entry.number, data[entry.start : entry.start + entry.size])
+        tag: Field(entry.type, entry.number, data[entry.start : entry.start + entry.size])
         for tag, entry in directory.entries.items()
         if tag not in INTEGERS
     }
@@ -69,7 +69,7 @@ def _rewritten(directory: Directory, data: bytes, tags: Tags) -> bytes:
     return write_tiff(directory.form.order, [memoryview(data)[HEADER:]], integers, others)
 
 
-def write_tiff(order: str, body: Sequence[bytes | memoryview], integers: Tags, others: Mapping[int, Values]) -> bytes:
+def write_tiff(order: str, body: Sequence[bytes | memoryview], integers: Tags, others: Mapping[int, Field]) -> bytes:
     """Write a TIFF of a single directory.
 
     Args:
@@ -93,9 +93,9 @@ def write_tiff(order: str, body: Sequence[bytes | memoryview], integers: Tags, o
     return b"".join((header, *body, bytes(end % 2), number_of_entries, table, bytes(4), outside))
 
 
-def _pack(order: str, integers: Sequence[int]) -> Values:
+def _pack(order: str, integers: Sequence[int]) -> Field:
     kind, code = (3, "H") if max(integers) < 1 << 16 else (4, "I")
-    return Values(kind, len(integers), struct.pack(f"{order}{len(integers)}{code}", *integers))
+    return Field(kind, len(integers), struct.pack(f"{order}{len(integers)}{code}", *integers))
 
 
 def _changed(data: bytes, changes: list[tuple[int, bytes]]) -> bytes:
