@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import struct
-from functools import partial
 from typing import NamedTuple
 
-from pipelines import storage
 from pipelines.images.formats import recognize
 from pipelines.images.layout import DamagedImageError, UnsupportedImageError
 from pipelines.images.limits import HEAD
@@ -14,7 +12,7 @@ from pipelines.images.tiff.directories import read_directory
 from pipelines.images.tiff.layout import read_tiff
 from pipelines.images.tiff.parts import DividedTiff, as_mask, divide
 from pipelines.records import File
-from pipelines.scenes.pages import Pages
+from pipelines.scenes.pages import open_pages
 
 _SOURCES = ("tiff 1x8", "tiff 1x1")
 
@@ -43,7 +41,7 @@ def open_mask(file: File, width: int, height: int) -> Mask:
       ImageError: it is damaged, or no mask of such a scene.
       OSError: it cannot be read.
     """
-    pages = Pages(partial(storage.read_range, file.path, fingerprint=file.fingerprint), file.size)
+    pages = open_pages(file)
     kind = recognize(pages[:HEAD])
     if kind != "tiff":
         raise UnsupportedImageError(f"no mask of a scene, which is a TIFF, but {kind.upper()}")

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+
+from pipelines import storage
+from pipelines.records import File
 
 _PAGE = 1 << 16
 """Bytes fetched at least; the directories of a typical scene."""
@@ -45,3 +49,8 @@ class Pages:
         for page in list(self._pages)[1:-_KEPT]:
             del self._pages[page]
         return joined[start - first * _PAGE : stop - first * _PAGE]
+
+
+def open_pages(file: File) -> Pages:
+    """Return the bytes of a file, of the version that was listed."""
+    return Pages(partial(storage.read_range, file.path, fingerprint=file.fingerprint), file.size)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import struct
-from functools import partial
 from typing import NamedTuple
 
-from pipelines import storage
 from pipelines.images.formats import recognize
 from pipelines.images.jpeg2000.layout import read_jpeg2000
 from pipelines.images.layout import DamagedImageError, UnsupportedImageError
@@ -16,7 +14,7 @@ from pipelines.images.tiff.tags import HEIGHT, WIDTH
 from pipelines.records import File
 from pipelines.scenes.georeference import Georeference, read_georeference
 from pipelines.scenes.jpeg2000 import find_georeference
-from pipelines.scenes.pages import Pages
+from pipelines.scenes.pages import open_pages
 
 
 class Place(NamedTuple):
@@ -40,7 +38,7 @@ def read_place(file: File) -> Place:
       ImageError: it is damaged, or neither TIFF nor JPEG 2000.
       OSError: it cannot be read.
     """
-    pages = Pages(partial(storage.read_range, file.path, fingerprint=file.fingerprint), file.size)
+    pages = open_pages(file)
     kind = recognize(pages[:HEAD])
     try:
         if kind == "tiff":

@@ -29,7 +29,7 @@ from pipelines.scenes.fetching import fetch_spans
 from pipelines.scenes.grid import Grid
 from pipelines.scenes.masks import Mask
 from pipelines.scenes.memory import looking_at
-from pipelines.scenes.pages import Pages
+from pipelines.scenes.pages import open_pages
 from pipelines.scenes.reading import find_hidden
 from pipelines.scenes.scene import Scene, as_listed
 
@@ -92,7 +92,7 @@ def settle(scene: Scene, grid: Grid, red: Scene | None = None, stated: int | Non
         return scene._replace(rendering=red.rendering)
     if raster.offset is None and (stated == 0 or (stated and red)):
         return _shift(scene, raster, stated)
-    pages = Pages(partial(storage.read_range, scene.ref.path, fingerprint=scene.ref.fingerprint), scene.ref.size)
+    pages = open_pages(scene.file)
     with as_listed(scene.ref):
         values = _look(raster, pages, scene.file, image, scene.mask)
     if raster.percentiles:

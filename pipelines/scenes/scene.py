@@ -6,7 +6,6 @@ import posixpath
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import NamedTuple
 
 from pipelines import storage
@@ -39,7 +38,7 @@ from pipelines.scenes.grid import Grid
 from pipelines.scenes.jpeg2000 import find_georeference
 from pipelines.scenes.masks import Mask, open_mask
 from pipelines.scenes.naming import ENDINGS
-from pipelines.scenes.pages import Pages
+from pipelines.scenes.pages import Pages, open_pages
 
 _BITS_OF_A_PICTURE = 8
 
@@ -121,7 +120,7 @@ def open_file(ref: ImageRef, grid: Grid, rendering: Rendering, *, whole: bool = 
       ImageError: it is damaged, not supported, or its colours are unknown.
       OSError: it cannot be read.
     """
-    pages = Pages(partial(storage.read_range, ref.path, fingerprint=ref.fingerprint), ref.size)
+    pages = open_pages(File(*ref[:3]))
     try:
         kind = recognize(pages[:HEAD])
     except ImageError:
