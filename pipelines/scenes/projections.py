@@ -31,8 +31,16 @@ class _Method(IntEnum):
     LAMBERT_CONFORMAL_1SP = 9
     LAMBERT_AZIMUTHAL = 10
     ALBERS = 11
+    AZIMUTHAL_EQUIDISTANT = 12
+    EQUIDISTANT_CONIC = 13
     POLAR_STEREOGRAPHIC = 15
+    OBLIQUE_STEREOGRAPHIC = 16
+    # Not 17, equirectangular: on an ellipsoid, programs compute it as on a sphere or not, twenty kilometres apart.
+    CASSINI_SOLDNER = 18
+    POLYCONIC = 22
+    ROBINSON = 23
     SINUSOIDAL = 24
+    CYLINDRICAL_EQUAL_AREA = 28
 
 
 def read_projection(keys: Keys, metres: float) -> str:
@@ -51,27 +59,42 @@ def read_projection(keys: Keys, metres: float) -> str:
             return f"+proj=utm +zone={conversion % 100}{' +south' if conversion // 100 == 161 else ''}"
         raise ValueError(f"its projection has a code that is not understood: {conversion}")
     parameters = _Parameters(keys, metres)
+    return f"+proj={_of_method(method, parameters)} {parameters.shift()}"
+
+
+def _of_method(method: int | float | str | None, parameters: _Parameters) -> str:
     match method:
         case _Method.TRANSVERSE_MERCATOR:
-            written = f"+proj=tmerc {parameters.origin(0.0)} {parameters.scale()}"
+            return f"tmerc {parameters.origin(0.0)} {parameters.scale()}"
         case _Method.MERCATOR:
-            written = f"+proj=merc {_mercator(parameters)}"
+            return f"merc {_mercator(parameters)}"
         case _Method.LAMBERT_CONFORMAL_2SP:
-            written = f"+proj=lcc {parameters.origin()} {parameters.parallels()}"
+            return f"lcc {parameters.origin()} {parameters.parallels()}"
         case _Method.LAMBERT_CONFORMAL_1SP:
-            latitude = parameters.number(_LATITUDES)
-            written = f"+proj=lcc {parameters.origin()} +lat_1={latitude!r} {parameters.scale()}"
+            return f"lcc {parameters.origin()} +lat_1={parameters.number(_LATITUDES)!r} {parameters.scale()}"
         case _Method.LAMBERT_AZIMUTHAL:
-            written = f"+proj=laea {parameters.origin()}"
+            return f"laea {parameters.origin()}"
         case _Method.ALBERS:
-            written = f"+proj=aea {parameters.origin()} {parameters.parallels()}"
+            return f"aea {parameters.origin()} {parameters.parallels()}"
+        case _Method.AZIMUTHAL_EQUIDISTANT:
+            return f"aeqd {parameters.origin()}"
+        case _Method.EQUIDISTANT_CONIC:
+            return f"eqdc {parameters.origin()} {parameters.parallels()}"
         case _Method.POLAR_STEREOGRAPHIC:
-            written = f"+proj=stere {_polar(parameters)}"
-        case _Method.SINUSOIDAL:
-            written = f"+proj=sinu +lon_0={parameters.number(_LONGITUDES)!r}"
+            return f"stere {_polar(parameters)}"
+        case _Method.OBLIQUE_STEREOGRAPHIC:
+            return f"sterea {parameters.origin()} {parameters.scale()}"
+        case _Method.CASSINI_SOLDNER:
+            return f"cass {parameters.origin()}"
+        case _Method.POLYCONIC:
+            return f"poly {parameters.origin()}"
+        case _Method.ROBINSON | _Method.SINUSOIDAL:
+            name = "robin" if method == _Method.ROBINSON else "sinu"
+            return f"{name} +lon_0={parameters.number(_LONGITUDES)!r}"
+        case _Method.CYLINDRICAL_EQUAL_AREA:
+            return f"cea +lon_0={parameters.number(_LONGITUDES)!r} +lat_ts={parameters.number(_FIRST_PARALLEL)!r}"
         case _:
             raise ValueError(f"its projection is of a kind that is not understood: {method}")
-    return f"{written} {parameters.shift()}"
 
 
 def _mercator(parameters: _Parameters) -> str:

@@ -26,6 +26,18 @@ MODIS = "+proj=sinu +lon_0=0 +x_0=0 +y_0=0 +R=6371007.181 +units=m +no_defs"
 AZIMUTHAL = "+proj=laea +lat_0=-15 +lon_0=-60 +x_0=0 +y_0=0 +datum=WGS84 +units=m +no_defs"
 POLAR = "+proj=stere +lat_0=90 +lat_ts=75 +lon_0=-40 +x_0=100 +y_0=0 +datum=WGS84 +units=m +no_defs"
 MERCATOR = "+proj=merc +lon_0=100 +lat_ts=15 +x_0=0 +y_0=0 +datum=WGS84 +units=m +no_defs"
+OTHERS = [
+    f"+proj={projection} +x_0=1000 +y_0=2000 +datum=WGS84 +units=m +no_defs"
+    for projection in (
+        "aeqd +lat_0=-50 +lon_0=170",
+        "eqdc +lat_1=20 +lat_2=60 +lat_0=40 +lon_0=20",
+        "sterea +lat_0=52 +lon_0=5 +k=0.9999",
+        "cass +lat_0=10 +lon_0=-61",
+        "poly +lat_0=0 +lon_0=-54",
+        "robin +lon_0=20",
+        "cea +lat_ts=30 +lon_0=20",
+    )
+]
 WEB_TURN = 2 * 20037508.342789244
 
 
@@ -69,6 +81,7 @@ def located(crs: str, transform: Sequence[float], box: geotiffs.Box, endianness:
         (AZIMUTHAL, (30, 0, 100_000, 0, -30, 200_000)),
         (POLAR, (30, 0, 100_000, 0, -30, -200_000)),
         (MERCATOR, (30, 0, 100_000, 0, -30, 200_000)),
+        *((crs, (30, 0, 100_000, 0, -30, 200_000)) for crs in OTHERS),
     ],
 )
 def test_a_window_lies_where_pyproj_puts_its_corners(crs: str, transform: Sequence[float]) -> None:

@@ -100,6 +100,7 @@ def test_several_tie_points_must_agree_with_the_scale() -> None:
         ({"keys": {2048: 4326, 3076: 9001}}, "it names no coordinate reference system"),
         ({"keys": {1024: 32767, 1026: "site grid", 3076: 9001}}, "it names no coordinate reference system"),
         ({"keys": {**ALBERS, 3075: 3}}, "its projection is of a kind that is not understood: 3"),
+        ({"keys": {**ALBERS, 3075: 17}}, "its projection is of a kind that is not understood: 17"),
         ({"keys": {**ALBERS, 3074: 10101}}, "its projection has a code that is not understood: 10101"),
         ({"keys": {**ALBERS, 3076: 9060}}, "its coordinates are in a unit that is not understood: 9060"),
         ({"keys": {**UTM, 3076: 9060}}, "its coordinates are in a unit that is not understood: 9060"),
