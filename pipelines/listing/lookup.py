@@ -38,18 +38,22 @@ def refer(path: str) -> Listed:
     name = archives.name_file(path)
     try:
         path.encode()
-        if storage.is_remote(path):
-            return refer_entry(storage.look_up(path))
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError("not a regular file")
+        return _look_up(path)
     except UnicodeEncodeError as error:
         return not_listed(name, error, message="the name is not UTF-8")
     except (OSError, ValueError) as error:
         # Perhaps the list was made of the rows of an output.
         is_window = isinstance(error, FileNotFoundError) and split_window(name)
         return not_listed(name, error, message="no file, but the window of a scene: list the scene" * bool(is_window))
-    return ImageRef(name, status.st_size, storage.fingerprint_of(status))
+
+
+def _look_up(path: str) -> ImageRef:
+    if storage.is_remote(path):
+        return refer_entry(storage.look_up(path))
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError("not a regular file")
+    return ImageRef(archives.name_file(path), status.st_size, storage.fingerprint_of(status))
 
 
 def refer_all(path: str) -> Listed:
@@ -68,16 +72,18 @@ def with_mask(ref: ImageRef) -> ImageRef:
     what does not exist.
 
     Raises:
-      OSError: it cannot be looked up now.
+      TransientError: it cannot be looked up now.
     """
     if ref.stack:
         return ref
-    found = refer(f"{ref.path}{_MASK}")
-    if isinstance(found, ImageRef):
-        return ref._replace(mask=File(*found[:3]))
-    if found.error == storage.TransientError.__name__:
-        raise OSError(found.message)
-    return ref
+    path = f"{ref.path}{_MASK}"
+    try:
+        found = _look_up(path) if storage.is_remote(path) else storage.retried(lambda: _look_up(path))
+    except storage.TransientError:
+        raise
+    except (OSError, ValueError):
+        return ref
+    return ref._replace(mask=File(*found[:3]))
 
 
 def refer_entry(entry: Entry) -> ImageRef:

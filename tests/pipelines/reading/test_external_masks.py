@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -18,13 +20,13 @@ from pipelines.archives.packed import pack, unpack
 from pipelines.images import DecodeSettings
 from pipelines.images.limits import Limits
 from pipelines.images.rendering import NO_RENDERING, Rendering
-from pipelines.listing import lookup
 from pipelines.listing.lookup import refer
 from pipelines.listing.scenes import CutSettings, cut_scenes
 from pipelines.reading.ahead import LookAhead
 from pipelines.reading.source import ImageSource
-from pipelines.records import Empty, Failure, Image, ImageRef, Listed, not_listed
+from pipelines.records import Empty, Failure, Image, ImageRef, Listed
 from pipelines.scenes.grid import Grid, without_masks
+from pipelines.storage import local
 from tests.conftest import Bucket
 from tests.scene_files import samples, write_scene
 
@@ -148,18 +150,27 @@ def test_a_file_that_is_named_like_a_mask_and_is_none_is_a_failure(
 
 
 @pytest.mark.parametrize(
-    ("error", "kind"), [(storage.TransientError, Failure), (PermissionError, ImageRef), (FileNotFoundError, ImageRef)]
+    ("code", "kind"),
+    [(errno.EIO, Failure), (errno.ESTALE, Failure), (errno.EACCES, ImageRef), (errno.ENAMETOOLONG, ImageRef)],
+    ids=["disk", "network", "forbidden", "long"],
 )
 def test_a_mask_that_cannot_be_looked_up_now_is_not_taken_for_one_that_is_not_there(
-    error: type[OSError], kind: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    code: int, kind: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(tmp_path / "scene.tif")
-    of_scene = refer(str(path))
-    monkeypatch.setattr(lookup, "refer", lambda name: not_listed(name, error("no answer")))
-    listed = list(cut_scenes([of_scene], CutSettings(TILE, NO_RENDERING, MOST)))
+    stat = os.stat
+
+    def fail(name: Any, *others: Any, **named: Any) -> os.stat_result:
+        if str(name).endswith(".msk"):
+            raise OSError(code, "no answer")
+        return stat(name, *others, **named)
+
+    monkeypatch.setattr(os, "stat", fail)
+    monkeypatch.setattr(local, "SECONDS_BETWEEN_ATTEMPTS", (0, 0))
+    listed = cut(path)
     assert {type(item) for item in listed} == {kind}
     if isinstance(listed[0], Failure):
-        assert (listed[0].stage, listed[0].message) == ("read", "no answer")
+        assert (listed[0].stage, listed[0].error) == ("read", "TransientError")
         assert listed[0].fingerprint == "", "rows of windows of another version must stay"
 
 
