@@ -53,9 +53,18 @@ def open_mask(file: File, width: int, height: int) -> Mask:
         raise DamagedImageError("truncated TIFF header") from error
     if source not in _SOURCES:
         raise UnsupportedImageError(f"no mask of a scene, which is a {' or '.join(_SOURCES)}, but {source}")
-    if (image.width, image.height) != (width, height):
-        raise UnsupportedImageError(
-            f"mask of {image.width:,} x {image.height:,} pixels for a scene of {width:,} x {height:,}",
-            "bring it to the same grid",
-        )
+    check_size((image.width, image.height), (width, height))
     return Mask(as_mask(image), file)
+
+
+def check_size(mask: tuple[int, int], scene: tuple[int, int]) -> None:
+    """Refuse a mask of other columns and rows than its scene has.
+
+    Raises:
+      UnsupportedImageError: it is one.
+    """
+    if mask != scene:
+        (columns, rows), (width, height) = mask, scene
+        raise UnsupportedImageError(
+            f"mask of {columns:,} x {rows:,} pixels for a scene of {width:,} x {height:,}", "bring it to the same grid"
+        )

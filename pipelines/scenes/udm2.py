@@ -22,6 +22,7 @@ from pipelines.images.tiff.tags import METADATA
 from pipelines.records import ImageRef
 from pipelines.scenes.alignment import corners, lie_together
 from pipelines.scenes.grid import Grid
+from pipelines.scenes.masks import check_size
 from pipelines.scenes.memory import looking_at
 from pipelines.scenes.reading import decode_box
 from pipelines.scenes.sampling import check_block
@@ -112,16 +113,12 @@ def _read(mask: Scene, box: Box) -> NDArray[np.bool_]:
 
 def _check_alike(scene: Scene, mask: Scene) -> None:
     """Refuse a mask that is not on the grid of its scene, pixel by pixel."""
-    sizes = [(one.division.width, one.division.height) for one in (scene, mask)]
-    if sizes[0] != sizes[1]:
-        (width, height), (columns, rows) = sizes
-        raise UnsupportedImageError(
-            f"mask of {columns:,} x {rows:,} pixels for a scene of {width:,} x {height:,}", "bring it to the same grid"
-        )
+    size = scene.division.width, scene.division.height
+    check_size((mask.division.width, mask.division.height), size)
     places = [one.georeference for one in (scene, mask) if one.georeference and one.georeference.transform]
     if len(places) < 2:
         return
     first, second = places
-    here, there = (corners(place.transform, *sizes[0]) for place in places)
+    here, there = (corners(place.transform, *size) for place in places)
     if first.crs != second.crs or not lie_together(here, there, first.transform):
         raise UnsupportedImageError("mask that is not on the grid of its scene", "bring it to the same grid")
