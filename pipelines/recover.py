@@ -67,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _recover(flags: argparse.Namespace) -> int:
     # Imported here: Arrow would make `--help` slow.
+    from pipelines.output.commit import find_unfinished
     from pipelines.output.lock import hold_output
     from pipelines.output.recovery import recover_rows
     from pipelines.output.run import OutputRun, new_run_name
@@ -78,8 +79,10 @@ def _recover(flags: argparse.Namespace) -> int:
         raise UsageError(f"{flags.output} cannot be changed", "name a local folder, or one in gs:// or in s3://")
     lines, images, unfit = [], 0, 0
     try:
-        run = OutputRun(new_run_name(), output)
+        run, unfinished = OutputRun(new_run_name(), output), find_unfinished(output)
         with temporary_files(), hold_output(run):
+            if unfinished:
+                lines.append(f"finished what run {unfinished} had begun to move into place")
             for recovered in recover_rows(run):
                 first, *others = recovered.lines()
                 if recovered.accounts.inputs and recovered.folder != output:

@@ -6,7 +6,6 @@ import argparse
 import csv
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipelines import storage
@@ -135,7 +134,7 @@ def _retag(flags: argparse.Namespace) -> int:
     if not storage.can_be_written(output.path):
         raise UsageError(f"{flags.output} cannot be changed", "name a local folder, or one in gs:// or in s3://")
     # The first footer shows that it is an output, before anything is written; under the lock, all are looked at.
-    footer = replace(output, prediction_files=output.prediction_files[:1]).footer()
+    footer = output.first_footer()
     run = Retagging(
         new_run_name(),
         output.path,

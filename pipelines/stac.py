@@ -87,7 +87,8 @@ def _describe(path: str, folder: str, taken: str) -> None:
 
     output = open_output(path)
     check_outside(output, "--to", folder)
-    head, extents = output.head(), read_extents(output)
+    head = output.head()
+    extents = read_extents(output, head.footer)
     timeless = [extent for extent in extents if not extent.taken]
     if timeless and not taken:
         others = f", and {len(timeless) - 1:,} more" if len(timeless) > 1 else ""

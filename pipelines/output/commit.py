@@ -22,7 +22,7 @@ from pipelines.output.journal import JOURNAL, REPLACING, Journal, read_journal, 
 from pipelines.output.manifest import describe, read_accounts
 from pipelines.output.no_rows import columns_of, stage_columns
 from pipelines.output.placing import place, unmoved
-from pipelines.output.run import EMPTY, RUNS, Accounts, OutputRun, Run, Wave
+from pipelines.output.run import EMPTY, RUNS, STAGING, Accounts, OutputRun, Run, Wave
 from pipelines.output.staged import holds_rows, is_announced
 from pipelines.output.tables import OutputError
 from pipelines.output.written import Written
@@ -98,6 +98,28 @@ def complete_commit(output: str, staging: str) -> None:
     if journal:
         carry_out(output, journal, at_work=False)
         storage.delete([storage.join(staging, JOURNAL)])
+
+
+def find_unfinished(output: str) -> str | None:
+    """Return the run that has begun a commit and not finished it, so that tables hold a part of it; None if none has.
+
+    Raises:
+      OutputError: a journal is damaged.
+      OSError: the output cannot be read.
+    """
+    for staging in staging_folders(output):
+        journal = read_journal(staging)
+        # A run keeps the journal of its last commit until the next one.
+        if journal and _is_left(output, [*(move.source for move in journal.moves), *journal.deletions]):
+            return posixpath.basename(staging).removeprefix(STAGING)
+    return None
+
+
+def _is_left(output: str, names: Sequence[str]) -> bool:
+    """Return whether one of these files, which a finished commit leaves none of, is there."""
+    folders = {storage.join(output, posixpath.dirname(name)) for name in names}
+    there = {path for folder in folders for path in storage.list_files(folder)}
+    return any(storage.join(output, name) in there for name in names)
 
 
 def _begun(run: Run, wave: Wave) -> Journal | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
@@ -29,6 +29,7 @@ from pipelines.results.files import (
     readable,
     rows_in,
 )
+from pipelines.results.states import changed, check_finished, check_unchanged, list_tables, listable
 
 _PATH = "path"
 _PATHS = pa.schema([(_PATH, pa.string())])
@@ -43,11 +44,13 @@ class Output:
       path: of the folder, local or in a bucket.
       prediction_files: files of `predictions/`, in the order of the runs that wrote them.
       failure_files: files of `failures/`, likewise.
+      fingerprints: of all these files when they were listed.
     """
 
     path: str
     prediction_files: Sequence[str]
     failure_files: Sequence[str]
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
 
     def footers(self) -> Iterator[Footer]:
         """Read the footer of each prediction file, in the order of the files.
@@ -58,6 +61,12 @@ class Output:
         """
         return (head.footer for head in read_each(self.path, read_head, self.prediction_files))
 
+    def first_footer(self) -> Footer:
+        """Read what the first predictions were made with; raises as `head` does if there are none."""
+        for footer in replace(self, prediction_files=self.prediction_files[:1]).footers():
+            return footer
+        raise self._lacks(PREDICTIONS)
+
     def footer(self) -> Footer:
         """Read what all predictions were made with; raises as `head` does."""
         return self.head().footer
@@ -66,10 +75,11 @@ class Output:
         """Read what all predictions have in common.
 
         Raises:
-          NoOutputError: there are none, scenetags did not write them, their columns have several types, or they were
-            made with several models, precisions, thresholds, rules or raster flags.
+          NoOutputError: there are none, scenetags did not write them, their columns have several types, they were made
+            with several models, precisions, thresholds, rules or raster flags, or a run has not finished a commit.
           OutputError: a file is damaged.
         """
+        check_finished(self.path)
         first: Footer | None = None
         heads = list(read_each(self.path, read_head, self.prediction_files))
         for footer in (head.footer for head in heads):
@@ -107,7 +117,7 @@ class Output:
         """Read all predictions, or some of their columns, in the order of the files.
 
         Raises:
-          NoOutputError: there is no file, or one lacks a column.
+          NoOutputError: there is no file, one lacks a column, or a run has changed one since it was listed.
           OutputError: a file is damaged.
         """
         return self._read(PREDICTIONS, self.prediction_files, columns)
@@ -128,29 +138,29 @@ class Output:
 
         Raises:
           NoOutputError: there is no file, or one lacks a column; `scenetags retag` has replaced one since; or, known at
-            the end if the columns include the paths, several rows are of the same image.
+            the end, a run has changed one since it was listed or, if the columns include the paths, several rows are of
+            the same image.
           OutputError: a file is damaged, or a column has another type.
         """
+        for _, batch in self.pieces_by_file(fields, missing, table, made_with):
+            yield batch
+
+    def pieces_by_file(
+        self, fields: pa.Schema, missing: Sequence[str] = (), table: str = PREDICTIONS, made_with: Footer | None = None
+    ) -> Iterator[tuple[str, pa.RecordBatch]]:
+        """Read some columns of a table piece by piece, as `pieces` does, each with the file that it is from."""
         if table == PREDICTIONS and not self.prediction_files:
             raise self._lacks(table)
         paths = Paths()
-        for batch in self._batches(table, fields, missing, made_with):
+        for file, batch in self._batches(table, fields, missing, made_with):
             if _PATH in fields.names:
                 paths.add(batch.column(_PATH))
-            yield batch
-        self.check_single(paths, table)
+            yield file, batch
+        check_unchanged(self.path, self.fingerprints)
+        self._check_single(paths, table)
 
-    def check_single(self, paths: Paths, table: str = PREDICTIONS) -> None:
-        """Verify that there is one row of each image.
-
-        Args:
-          paths: of all rows of a table.
-          table: `predictions` or `failures`.
-
-        Raises:
-          NoOutputError: several rows are of the same image.
-        """
-        again = (batch.column(_PATH) for batch in self._batches(table, _PATHS))
+    def _check_single(self, paths: Paths, table: str) -> None:
+        again = (batch.column(_PATH) for _, batch in self._batches(table, _PATHS))
         if (path := paths.find_double(again)) is not None:
             raise NoOutputError(
                 f"{storage.join(self.path, table)} has two rows for {path}",
@@ -160,15 +170,15 @@ class Output:
 
     def _batches(
         self, table: str, fields: pa.Schema, missing: Sequence[str] = (), made_with: Footer | None = None
-    ) -> Iterator[pa.RecordBatch]:
+    ) -> Iterator[tuple[str, pa.RecordBatch]]:
         for path in self.prediction_files if table == PREDICTIONS else self.failure_files:
             with readable(path), open_table(path) as parquet:
                 there = columns_there(path, parquet, set(fields.names) - set(missing))
                 if made_with and name_difference(made_with, read_footer(parquet.schema_arrow) or made_with):
-                    raise NoOutputError(f"{self.path} was changed while it was read", "run the same command again")
+                    raise changed(self.path)
                 columns = [name for name in fields.names if name in there]
                 for batch in parquet.iter_batches(ROWS_PER_GROUP, columns=columns, use_threads=False):
-                    yield completed(batch, fields)
+                    yield path, completed(batch, fields)
 
     def failures(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Read all failures, or some of their columns; raises as `predictions` does."""
@@ -178,20 +188,22 @@ class Output:
         """Read the paths of the images that failed; lines of a list that name none are not among them.
 
         Raises:
-          NoOutputError: a file has no paths.
+          NoOutputError: a file has no paths, or has changed since it was listed.
           OutputError: a file is damaged.
         """
-        for batch in self._batches(FAILURES, _PATHS.append(pa.field(_ERROR, pa.string()))):
+        for _, batch in self._batches(FAILURES, _PATHS.append(pa.field(_ERROR, pa.string()))):
             rows = zip(batch.column(_PATH).to_pylist(), batch.column(_ERROR).to_pylist(), strict=True)
             yield from (path for path, error in rows if path and error != NoNameError.__name__)
+        check_unchanged(self.path, self.fingerprints)
 
     def manifests(self) -> list[Manifest]:
         """Read the manifests of all runs, oldest first.
 
         Raises:
-          NoOutputError: a file in `runs/` is not a manifest.
+          NoOutputError: a file in `runs/` is not a manifest, or the folder cannot be listed.
         """
-        files = storage.list_files(storage.join(self.path, RUNS), ".json")
+        with listable(folder := storage.join(self.path, RUNS)):
+            files = storage.list_files(folder, ".json")
         return list(read_each(self.path, read_manifest, files))
 
     def _lacks(self, table: str) -> NoOutputError:
@@ -223,6 +235,7 @@ class Output:
         tables = list(read_each(self.path, read, files))
         if not tables:
             raise self._lacks(table)
+        check_unchanged(self.path, self.fingerprints)
         # Files of several models differ in their probability columns.
         return pa.concat_tables(tables, promote_options="default")
 
@@ -244,9 +257,9 @@ def open_output(path: str) -> Output:
         # An output may have the name of its table.
         if os.path.basename(folder) == PREDICTIONS and not holds_tables(folder):
             folder = os.path.dirname(folder)
-        files = [storage.list_files(storage.join(folder, table), ".parquet") for table in (PREDICTIONS, FAILURES)]
     except storage.UnsupportedStorageError as error:
         raise NoOutputError(str(error)) from error
-    except OSError as error:
-        raise NoOutputError(f"cannot list {path}: {error.strerror or error}") from error
-    return Output(folder, *files)
+    fingerprints = list_tables(folder, path)
+    below = [f"{storage.join(folder, table)}/" for table in (PREDICTIONS, FAILURES)]
+    predictions, failures = ([file for file in fingerprints if file.startswith(beginning)] for beginning in below)
+    return Output(folder, predictions, failures, fingerprints)

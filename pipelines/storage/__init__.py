@@ -190,6 +190,11 @@ def list_sizes(folder: str, ending: str = "") -> dict[str, int]:
     return stores.at(folder).list_sizes(folder, ending)
 
 
+def list_fingerprints(folder: str, ending: str = "") -> dict[str, str]:
+    """Return the fingerprints of the files that `list_files` lists, which change when the files do."""
+    return stores.at(folder).list_fingerprints(folder, ending)
+
+
 def list_deeper(folder: str, ending: str) -> Iterator[str]:
     """List the files in sub-folders of a folder, at any depth, whose names end with `ending`.
 

@@ -180,8 +180,15 @@ class BucketStore:
 
     def list_sizes(self, folder: str, ending: str = "") -> dict[str, int]:
         """Return the sizes in bytes of the objects directly below a prefix."""
-        below = [entry for page in self._pages(f"{folder}/", "/") for entry in page.entries]
-        return {path: size for path, size, *_ in sorted(below) if path.endswith(ending) and not path.endswith("/")}
+        return {entry.path: entry.size for entry in self._directly_below(folder, ending)}
+
+    def list_fingerprints(self, folder: str, ending: str = "") -> dict[str, str]:
+        """Return the fingerprints of the objects directly below a prefix."""
+        return {entry.path: entry.fingerprint for entry in self._directly_below(folder, ending)}
+
+    def _directly_below(self, folder: str, ending: str) -> list[Entry]:
+        below = sorted(entry for page in self._pages(f"{folder}/", "/") for entry in page.entries)
+        return [entry for entry in below if entry.path.endswith(ending) and not entry.path.endswith("/")]
 
     def list_deeper(self, folder: str, ending: str) -> Iterator[str]:
         """List the objects below the prefixes below a prefix."""

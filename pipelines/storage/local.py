@@ -153,6 +153,16 @@ def list_sizes(folder: str, ending: str = "") -> dict[str, int]:
     return {path: os.path.getsize(path) for path in list_files(folder, ending)}
 
 
+def list_fingerprints(folder: str, ending: str = "") -> dict[str, str]:
+    """Return the fingerprints of the files that `list_files` lists."""
+    found = {}
+    for path in list_files(folder, ending):
+        # What has been deleted since it was listed is not there.
+        with contextlib.suppress(FileNotFoundError):
+            found[path] = fingerprint_of(os.stat(path))
+    return found
+
+
 def list_deeper(folder: str, ending: str) -> Iterator[str]:
     """List the files in sub-folders whose names end with `ending`, and sub-folders that are links."""
     for parent, folders, files in os.walk(folder):

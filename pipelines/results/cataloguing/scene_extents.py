@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.output.single_rows import Paths
+from pipelines.output.footers import Footer
 from pipelines.results.files import NoOutputError
 from pipelines.results.maps.footprints import spell_time
 from pipelines.results.maps.outlines import read_outlines
@@ -54,21 +54,21 @@ class SceneExtent:
     rows: Counter[str] = field(default_factory=Counter)
 
 
-def read_extents(output: Output) -> list[SceneExtent]:
+def read_extents(output: Output, footer: Footer) -> list[SceneExtent]:
     """Sum up the windows of an output, scene by scene, in the order in which they come.
 
+    Args:
+      output: the output.
+      footer: what its rows were made with.
+
     Raises:
-      NoOutputError: it has no windows of scenes, several rows of the same one, or the files are not as scenetags writes
-        them.
+      NoOutputError: it has no windows of scenes, several rows of the same one, its files are not as scenetags writes
+        them, or a run has changed one since it was listed.
       OutputError: a file is damaged.
     """
     extents: dict[str, SceneExtent] = {}
-    paths = Paths()
-    for path in output.prediction_files:
-        for batch in replace(output, prediction_files=[path]).pieces(_FIELDS, missing=_FIELDS.names[2:]):
-            paths.add(batch.column("path"))
-            _add(extents, path, batch)
-    output.check_single(paths)
+    for file, batch in output.pieces_by_file(_FIELDS, missing=_FIELDS.names[2:], made_with=footer):
+        _add(extents, file, batch)
     if not extents:
         raise NoOutputError(f"{output.path} has no windows of scenes", "run `scenetags predict` on scenes, with --tile")
     return list(extents.values())

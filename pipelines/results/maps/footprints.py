@@ -112,7 +112,7 @@ def read_footprints(
     rows = pa.schema([*_OF_ALL, *_OF_SCENES, *[(NOVELTY.name, pa.float32())] * novelty])
     fields = pa.schema([*rows, *((column, pa.float32()) for column in columns)])
     total = Counts()
-    for batch in output.pieces(fields, missing=[*_OF_SCENES.names, NOVELTY.name]):
+    for batch in output.pieces(fields, missing=[*_OF_SCENES.names, NOVELTY.name], made_with=footer):
         footprints = _of_batch(output.path, batch, columns, min_probability)
         total += footprints.counts
         yield footprints

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -93,6 +94,7 @@ def test_an_output_of_several_models_has_no_footer_of_its_own(
     output: Output, changes: dict[str, object], what: str
 ) -> None:
     reseal(output.prediction_files[1], **changes)
+    output = open_output(output.path)
 
     with pytest.raises(NoOutputError, match=f"holds predictions made with several {what}"):
         output.footer()
@@ -124,7 +126,7 @@ def test_files_that_differ_in_their_columns_are_read_as_one(output: Output) -> N
     file = output.prediction_files[1]
     pq.write_table(pq.read_table(file, partitioning=None).rename_columns({"p_green": "p_forest"}), file)
 
-    rows = output.predictions().to_pylist()
+    rows = open_output(output.path).predictions().to_pylist()
 
     assert [row["p_green"] is None for row in rows] == [False, False, False, True]
     assert [row["p_forest"] is None for row in rows] == [True, True, True, False]
@@ -178,6 +180,7 @@ def test_what_is_no_manifest_is_named(output: Output, content: bytes) -> None:
 def test_a_damaged_file_is_named(output: Output) -> None:
     file = Path(output.prediction_files[0])
     file.write_bytes(file.read_bytes()[:-20])
+    output = open_output(output.path)
 
     for read in (output.footer, output.predictions, lambda: list(output.footers())):
         with pytest.raises(OutputError, match=f"^{file} is damaged or not a Parquet file"):
@@ -216,6 +219,8 @@ def test_an_older_footer_names_no_columns_and_means_the_labels_as_they_are(outpu
         table = pq.read_table(file, partitioning=None)
         renamed = table.rename_columns({"p_green": "p_bare ground"})
         pq.write_table(renamed.replace_schema_metadata(table.schema.metadata), file)
+
+    output = open_output(output.path)
 
     columns = {"bright": "p_bright", "bare ground": "p_bare ground", "blue": "p_blue"}
     assert output.footer().columns == columns
@@ -306,4 +311,23 @@ def test_a_file_that_the_storage_refuses_is_named(output: Output, monkeypatch: p
 
     for read in (output.footer, output.predictions, output.failures, output.manifests):
         with pytest.raises(NoOutputError, match=r"^cannot read .*: Permission denied$"):
+            read()
+
+
+def test_a_folder_that_the_storage_refuses_to_list_is_named(bucket: Bucket, earlier: Run) -> None:
+    here = replace(earlier, output=f"{bucket.path}/out")
+    commit_rows(here, FIRST)
+    output = open_output(here.output)
+
+    def refusing(listed: str) -> Callable[[str, str, Mapping[str, str]], int | None]:
+        return lambda method, path, _: 403 if listed in unquote(path) and "prefix=" in path else None
+
+    for listed, read in (
+        ("/out/runs/", output.manifests),
+        ("/out/_staging-", output.footer),
+        ("/out/failures/", output.predictions),
+        ("/out/predictions/", lambda: open_output(here.output)),
+    ):
+        bucket.proxy.judge = refusing(listed)
+        with pytest.raises(NoOutputError, match=rf"^cannot (list|read) {here.output}.*\(403\)$"):
             read()
