@@ -136,7 +136,7 @@ def test_names_of_columns_stay_names(ask: Ask, output: Path, name: str) -> None:
     assert name in [column.name for column in table.find_all(exp.ColumnDef)]
 
 
-@pytest.mark.parametrize("name", ["xmin", "ctid", "two\nlines", "é" * 32])
+@pytest.mark.parametrize("name", ["xmin", "ctid", "two\nlines"])
 def test_postgres_is_given_no_name_that_it_refuses(ask: Ask, output: Path, name: str) -> None:
     rename(output, "p_bare_ground", name)
 
@@ -144,6 +144,31 @@ def test_postgres_is_given_no_name_that_it_refuses(ask: Ask, output: Path, name:
 
     assert (code, printed, error.count("\n")) == (2, "", 1)
     assert f"column {name!r}: PostgreSQL allows no column of this name; rename it in the list of images" in error
+
+
+def test_labels_that_are_longer_than_names_in_postgres_are_loaded(ask: Ask, run: Run, tmp_path: Path) -> None:
+    long = "Land principally occupied by agriculture, with significant areas of natural vegetation"
+    labels = (long, f"{long.upper()} and others", "é" * 70, "Pastures")
+    here = run_of(replace(run, kept=(KeptColumn("ü" * 40, "string"),)), tmp_path / "out", labels)
+    write(here, [image("/archive/b.jpg", [0.1, 0.2, 0.3, 0.4])])
+
+    code, statements, _ = ask("postgres", here.output)
+
+    assert code == 0
+    table = next(one for one in sqlglot.parse(statements, dialect="postgres") if isinstance(one, exp.Create))
+    names = [column.name for column in table.find_all(exp.ColumnDef)]
+    assert max(len(name.encode()) for name in names) == 63
+    assert len({name.lower() for name in names}) == len(names)
+    cut = "p_Land_principally_occupied_by_agriculture__with_significant_ar"
+    assert f"-- p_{re.sub('[ ,]', '_', long)} becomes {cut}: PostgreSQL cuts names off after 63 bytes" in statements
+    [fill] = [line[3:] for line in statements.splitlines() if line.startswith("-- INSERT INTO pg.predictions")]
+    with duckdb.connect() as database:
+        database.execute("attach ':memory:' as pg")
+        database.execute(f"use pg; {table.sql(dialect='duckdb')}; use memory")
+        database.execute(fill)
+        [row] = database.execute("select * from pg.predictions").fetchall()
+    assert [round(value, 3) for value in row[2:6]] == [0.1, 0.2, 0.3, 0.4]
+    assert names[-1] == "ü" * 31
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -38,6 +39,20 @@ class _Column(NamedTuple):
     name: str
     type: pa.DataType
     documentation: str
+
+
+class _Cell(NamedTuple):
+    """A column of a database without structs.
+
+    Attributes:
+      name: of the column, or of a field of it.
+      value: what it holds, in DuckDB's SQL.
+      type: in the files.
+    """
+
+    name: str
+    value: str
+    type: pa.DataType
 
 
 class _Table(NamedTuple):
@@ -186,21 +201,18 @@ def _duckdb(table: _Table) -> Iterator[str]:
 
 
 def _postgres(table: _Table) -> Iterator[str]:
-    columns: dict[str, str] = {}
-    taken = []
-    for column in table.columns:
-        if pa.types.is_struct(column.type):
-            for field in column.type:
-                # By itself, xmin is a column that each table has.
-                flat = _for_postgres(f"{column.name}_{field.name}")
-                columns[flat] = POSTGRES.name(column.name, field.type)
-                taken.append(f"{sql.name(column.name)}.{sql.name(field.name)} AS {sql.name(flat)}")
-        else:
-            columns[_for_postgres(column.name)] = POSTGRES.name(column.name, column.type)
-            taken.append(sql.name(column.name))
+    cells = [cell for column in table.columns for cell in _cells_of(column)]
+    names = _names_in_postgres([cell.name for cell in cells])
+    for name, short in names.items():
+        if short != name:
+            yield f"-- {name} becomes {short}: PostgreSQL cuts names off after {_LONGEST_OF_POSTGRES} bytes"
     yield f"CREATE TABLE {table.name} ("
-    yield from _listed(f"{sql.name(name)} {kind}" for name, kind in columns.items())
+    yield from _listed(f"{sql.name(names[cell.name])} {POSTGRES.name(cell.name, cell.type)}" for cell in cells)
     yield ");"
+    taken = [
+        cell.value if cell.value == sql.name(names[cell.name]) else f"{cell.value} AS {sql.name(names[cell.name])}"
+        for cell in cells
+    ]
     yield "-- PostgreSQL cannot read Parquet; DuckDB can, and writes to PostgreSQL:"
     yield "-- ATTACH 'host=HOST dbname=NAME user=USER' AS pg (TYPE postgres);"
     yield f"-- INSERT INTO pg.{table.name} BY NAME SELECT {', '.join(taken)} FROM {_read_parquet(table)};"
@@ -226,11 +238,39 @@ def _plain(column: _Column, title: str) -> str:
     return column.name
 
 
-def _for_postgres(name: str) -> str:
-    """Return the name of a column; refuse one that PostgreSQL has itself, would cut, or that would end a comment."""
-    if name in _OF_POSTGRES or len(name.encode()) > _LONGEST_OF_POSTGRES or not name.isprintable():
-        raise DdlError(f"column {name!r}: PostgreSQL allows no column of this name", "rename it in the list of images")
-    return name
+def _cells_of(column: _Column) -> Iterator[_Cell]:
+    """Yield what a column becomes in a database without structs: one for each field."""
+    if not pa.types.is_struct(column.type):
+        yield _Cell(column.name, sql.name(column.name), column.type)
+        return
+    for field in column.type:
+        yield _Cell(f"{column.name}_{field.name}", f"{sql.name(column.name)}.{sql.name(field.name)}", field.type)
+
+
+def _names_in_postgres(names: Sequence[str]) -> Mapping[str, str]:
+    """Shorten the names of columns that PostgreSQL would cut off; each stays another one, also without its case.
+
+    Raises:
+      DdlError: one is a column that PostgreSQL has itself, or would end a comment.
+    """
+    for name in names:
+        if name in _OF_POSTGRES or not name.isprintable():
+            raise DdlError(
+                f"column {name!r}: PostgreSQL allows no column of this name", "rename it in the list of images"
+            )
+    taken = {name.lower() for name in names}
+    shortened = {}
+    for name in names:
+        fits = len(name.encode()) <= _LONGEST_OF_POSTGRES
+        endings = itertools.chain([""], (f"_{number}" for number in itertools.count(2)))
+        cut = (_cut(name, _LONGEST_OF_POSTGRES - len(ending)) + ending for ending in endings)
+        shortened[name] = name if fits else next(short for short in cut if short.lower() not in taken)
+        taken.add(shortened[name].lower())
+    return shortened
+
+
+def _cut(name: str, size: int) -> str:
+    return name.encode()[:size].decode(errors="ignore")
 
 
 def _place(table: _Table) -> str:
