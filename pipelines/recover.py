@@ -38,7 +38,7 @@ run's manifest, runs/RUN.json, counts what was recovered, with the status `recov
 exit codes:
   0  done, or there was nothing to recover
   1  stopped before the end, e.g. by a full disk; the same command finishes it
-  2  wrong usage, an output in use by a run, or an output that cannot be changed
+  2  wrong usage, no output of a run, or one that is in use by a run or cannot be changed
   130, 143  interrupted by Ctrl-C or SIGTERM; the same command resumes
 """
 
@@ -74,9 +74,11 @@ def _recover(flags: argparse.Namespace) -> int:
     from pipelines.results.outputs import open_output
     from pipelines.supervision.temporary import temporary_files
 
-    output = open_output(flags.output).path
+    opened = open_output(flags.output)
+    output = opened.path
     if not storage.can_be_written(output):
         raise UsageError(f"{flags.output} cannot be changed", "name a local folder, or one in gs:// or in s3://")
+    opened.check_written()
     lines, images, unfit = [], 0, 0
     try:
         run, unfinished = OutputRun(new_run_name(), output), find_unfinished(output)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from pipelines import storage
 from pipelines.commandline.execution import add_anonymous
-from pipelines.commandline.parser import Parser, UsageError, print_error
+from pipelines.commandline.parser import Parser, UsageError, place, print_error
 from pipelines.commandline.printing import show
 from pipelines.errors import ExitCode, ScenetagsError
 
@@ -39,7 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(_NAME, _DESCRIPTION, _EPILOG)
     parser.add_argument("output", metavar="OUTPUT", help="the --output of predict, local or in a bucket")
     parser.add_argument(
-        "--to", required=True, metavar="FOLDER", help="for collection.json and the items, local or in a bucket"
+        "--to",
+        type=place,
+        required=True,
+        metavar="FOLDER",
+        help="for collection.json and the items, local or in a bucket",
     )
     parser.add_argument(
         "--datetime",

@@ -248,10 +248,12 @@ def _read_switch(text: str) -> bool:
 
 
 def place(text: str) -> str:
-    """Be a flag type: the path of what is written, which may be a URL with `file://`."""
+    """Be a flag type: the path of what is written, which may be a URL with `file://`; no bucket that lacks a slash."""
     # Imported here, as help needs no storage.
     from pipelines import storage
 
+    if hint := storage.hint_at_scheme(text):
+        raise argparse.ArgumentTypeError(f"{text} would be on this machine; {hint}")
     try:
         return storage.plain(text)
     except storage.UnsupportedStorageError as error:

@@ -100,6 +100,7 @@ def _parser() -> Parser:
     one.add_argument("--paths", action="store_true", help="print their paths, one per line")
     one.add_argument(
         "--copy_to",
+        type=place,
         metavar="DIR",
         help="copy them into a folder, local or in a bucket, with their sub-folders; members of archives become "
         "files, and a scene is copied with all its files if any of its windows is found. Existing files stay, so "
@@ -147,9 +148,7 @@ def _check(flags: argparse.Namespace) -> None:
         if path is not None and (storage.is_remote(path) or not path.lower().endswith(".json")):
             raise UsageError(f"{flag} {path} is not a local .json file")
     for flag, path in (("--csv", flags.csv), ("--parquet", flags.parquet), ("--copy_to", flags.copy_to)):
-        if path is not None and (hint := storage.hint_at_scheme(path)):
-            raise UsageError(f"{flag} {path} would be on this machine", hint)
-        if path is not None and not storage.can_be_written(storage.plain(path)):
+        if path is not None and not storage.can_be_written(path):
             raise UsageError(
                 f"{flag} {path} cannot be written to", f"give a local path, or one in {' or '.join(storage.BUCKETS)}"
             )

@@ -140,13 +140,19 @@ def _check_kept(run: Run) -> None:
     ours = [column.name for columns in _KNOWN.values() for column in columns]
     ours += [*probability_columns(run.bundle.labels).values(), *(column.name for column in SCENE_COLUMNS)]
     taken = set(map(str.lower, ours))
+    kept: dict[str, str] = {}
     for name, _ in run.kept:
         if name.lower() in taken:
             raise OutputError(
                 f"--keep_columns: the output already has a column {name}",
                 "rename yours in the list, or leave it out of --keep_columns",
             )
-        taken.add(name.lower())
+        if twin := kept.get(name.lower()):
+            raise OutputError(
+                f"--keep_columns: many programs take {twin} and {name} for one column",
+                "rename one in the list, or leave it out of --keep_columns",
+            )
+        kept[name.lower()] = name
 
 
 def check_written_by_us(run: Run, files: Iterable[str]) -> None:

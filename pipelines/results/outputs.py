@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pipelines import storage
 from pipelines.output.footers import Footer, name_difference, read_footer
-from pipelines.output.journal import staging_folders
+from pipelines.output.journal import shadow_folders, staging_folders
 from pipelines.output.run import FAILURES, PREDICTIONS, RUNS
 from pipelines.output.single_rows import Paths
 from pipelines.output.staged import holds_rows
@@ -206,6 +206,17 @@ class Output:
             files = storage.list_files(folder, ".json")
         return list(read_each(self.path, read_manifest, files))
 
+    def check_written(self) -> None:
+        """Verify that a run has written to the folder, or begun to.
+
+        Raises:
+          NoOutputError: none has, or the folder cannot be listed.
+        """
+        with listable(self.path):
+            traces = self.fingerprints or storage.list_files(storage.join(self.path, RUNS), ".json")
+            if not (traces or staging_folders(self.path) or shadow_folders(self.path)):
+                raise NoOutputError(f"no run has written to {self.path}", self._how_to_get_rows())
+
     def _lacks(self, table: str) -> NoOutputError:
         return NoOutputError(f"{self.path} has no {table}/*.parquet", self._how_to_get_rows())
 
@@ -252,7 +263,7 @@ def open_output(path: str) -> Output:
     try:
         folder = storage.normalize(path)
         if not storage.is_remote(folder) and not os.path.isdir(folder):
-            hint = storage.hint_at_near(folder) or storage.hint_at_holder(PREDICTIONS, folder)
+            hint = storage.hint_at_near(path) or storage.hint_at_holder(PREDICTIONS, folder)
             raise NoOutputError(f"no folder at {path}", hint or "give the --output of `scenetags predict`")
         # An output may have the name of its table.
         if os.path.basename(folder) == PREDICTIONS and not holds_tables(folder):

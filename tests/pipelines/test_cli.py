@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -114,3 +115,38 @@ def test_what_a_library_warns_of_while_it_is_imported_is_not_shown(
 
     assert cli.main(["tag"]) == 0
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "stac out --to gs:/b/x",
+        "report out --html gs:/b/x.html",
+        "compare out out --json gs:/b/x.json",
+        "map out --geojson gs:/b/x.geojson",
+        "map out --cog gs:/b/x",
+        "query out --csv gs:/b/x.csv",
+        "query out --copy_to gs:/b/x",
+        "query out --link_to gs:/b/x",
+        "evaluate out --labels x.csv --json gs:/b/x.json",
+        "import x.onnx --output gs:/b/x",
+    ],
+)
+def test_what_should_be_written_to_a_bucket_and_lacks_a_slash_is_not_written_to_this_machine(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(command.split()) == 2
+    flag, path = command.split()[-2:]
+    said = capsys.readouterr().err
+    assert f"argument {flag}: {path} would be on this machine; did you mean {path.replace('gs:/', 'gs://')}?" in said
+    assert said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["query gs:/b/out", "recover gs:/b/out", "ddl duckdb gs:/b/out"])
+def test_an_output_in_a_bucket_that_lacks_a_slash_is_answered_with_what_was_meant(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(command.split()) == 2
+    assert "no folder at gs:/b/out; did you mean gs://b/out?" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from pipelines.inference.bundle import load_bundle
 from pipelines.output.lock import hold_output
 from pipelines.output.run import Run
 from pipelines.output.staged import announce
+from tests.conftest import Bucket
 from tests.pipelines.output.rows import FIRST, SECOND, commit_rows, once, seen, stage
 
 
@@ -65,6 +66,18 @@ def test_what_cannot_be_recovered_is_refused_in_one_line(
     with hold_output(replace(dead, name="20260101T000000Z-0002")):
         assert command.main([dead.output]) == 2
     assert command.main([str(tmp_path / "nowhere")]) == 2
-    busy, nowhere = capsys.readouterr().err.splitlines()
+    (tmp_path / "photos").mkdir()
+    assert command.main([str(tmp_path / "photos")]) == 2
+    busy, nowhere, elsewhere = capsys.readouterr().err.splitlines()
     assert "is in use by run 20260101T000000Z-0002" in busy
     assert nowhere.startswith(f"scenetags recover: no folder at {tmp_path / 'nowhere'}; ")
+    assert elsewhere.startswith(f"scenetags recover: no run has written to {tmp_path / 'photos'}; ")
+    assert list((tmp_path / "photos").iterdir()) == []
+
+
+def test_a_bucket_in_which_no_run_has_written_is_not_taken_for_one_with_nothing_to_recover(
+    bucket: Bucket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.main([f"{bucket.path}/misspelled"]) == 2
+    said = f"no run has written to {bucket.path}/misspelled; give the --output of a run that has committed rows\n"
+    assert capsys.readouterr() == ("", f"scenetags recover: {said}")

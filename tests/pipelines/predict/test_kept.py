@@ -83,3 +83,11 @@ def test_columns_named_like_those_of_the_output_are_refused(
     listed.write_text(f"file,{name}\nchip.jpg,1\n")
     assert run(**LISTED, input_list=listed, path_column="file", keep_columns="all") == 2
     assert f"the output already has a column {name}; rename yours" in capsys.readouterr().err
+
+
+def test_columns_of_the_list_that_differ_in_case_alone_are_refused_by_both_names(
+    run: Predict, listed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed.write_text("file,site,Site\nchip.jpg,1,2\n")
+    assert run(**LISTED, input_list=listed, path_column="file", keep_columns="all") == 2
+    assert "many programs take site and Site for one column; rename one in the list" in capsys.readouterr().err
