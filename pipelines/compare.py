@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipelines import storage
 from pipelines.commandline.execution import add_anonymous
-from pipelines.commandline.files import check_named, write_named
+from pipelines.commandline.files import check_named, find_bucket, write_named
 from pipelines.commandline.parser import Parser, UsageError, between, place, print_error
 from pipelines.commandline.printing import log, show
 from pipelines.errors import ExitCode, ScenetagsError
@@ -75,10 +75,11 @@ def _parser() -> Parser:
         "--html",
         type=place,
         metavar="FILE.html",
-        help="write a page with the figures, and with thumbnails of images whose tags or probabilities changed most",
+        help="write a page with the figures, and with thumbnails of images whose tags or probabilities changed most, "
+        "local or in a bucket",
     )
     parser.add_argument(
-        "--json", type=place, metavar="FILE.json", help="write the figures as JSON; - for standard output"
+        "--json", type=place, metavar="FILE.json", help="write the figures as JSON, likewise; - for standard output"
     )
     parser.add_argument(
         "--max_changed",
@@ -92,7 +93,9 @@ def _parser() -> Parser:
         help="folder below which the originals are now, if the rows of B have relative paths (default: as in its "
         "newest run)",
     )
-    add_anonymous(parser, "read public buckets without credentials")
+    add_anonymous(
+        parser, "read public buckets without credentials; credentials are used only for the bucket that is written to"
+    )
     return parser
 
 
@@ -106,7 +109,8 @@ def _check(flags: argparse.Namespace) -> None:
 
 
 def _compare(flags: argparse.Namespace) -> int:
-    storage.use(storage.Access(anonymous=flags.anonymous))
+    signed = find_bucket(flags.html, flags.json)
+    storage.use(storage.Access(anonymous=flags.anonymous, signed=signed))
     # Imported here: DuckDB and Arrow would make `--help` slow.
     from pipelines.results.comparing.comparison import compare
     from pipelines.results.outputs import open_output

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipelines import storage
 from pipelines.commandline.execution import add_anonymous
-from pipelines.commandline.files import check_named, open_named
+from pipelines.commandline.files import check_named, find_bucket, open_named
 from pipelines.commandline.parser import Parser, UsageError, between, place, print_error
 from pipelines.commandline.printing import show, to_output
 from pipelines.errors import ExitCode, ScenetagsError
@@ -55,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         flags = _parser().parse_args(sys.argv[1:] if argv is None else argv)
         _check(flags)
-        storage.use(storage.Access(anonymous=flags.anonymous))
+        signed = find_bucket(flags.html, flags.geojson)
+        storage.use(storage.Access(anonymous=flags.anonymous, signed=signed))
         return _map(flags)
     except ScenetagsError as error:
         return print_error(_NAME, error)
@@ -71,9 +72,12 @@ def _parser() -> Parser:
         metavar="NAME",
         help="a tag to show; can be repeated, and the page offers the choice (default: all of the model)",
     )
-    parser.add_argument("--html", type=place, metavar="FILE.html", help="write a page")
+    parser.add_argument("--html", type=place, metavar="FILE.html", help="write a page, local or in a bucket")
     parser.add_argument(
-        "--geojson", type=place, metavar="FILE.geojson", help="write a feature per window; - for standard output"
+        "--geojson",
+        type=place,
+        metavar="FILE.geojson",
+        help="write a feature per window, likewise; - for standard output",
     )
     parser.add_argument(
         "--cog",
@@ -105,7 +109,9 @@ def _parser() -> Parser:
         help="map tiles for the page to draw the windows on, e.g. https://HOST/{z}/{x}/{y}.png; only then does the "
         "page need a network, and the tile server sees which tiles are viewed",
     )
-    add_anonymous(parser, "read public buckets without credentials")
+    add_anonymous(
+        parser, "read public buckets without credentials; credentials are used only for the bucket that is written to"
+    )
     return parser
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from pipelines import storage
-from pipelines.commandline.files import is_standard_output, open_bytes, open_named
+from pipelines.commandline.files import find_bucket, is_standard_output, open_bytes, open_named
 from pipelines.commandline.parser import UsageError, print_error
 from pipelines.commandline.printing import log, show, to_output
 from pipelines.commandline.queries import OPENS, TOP, WRITES, parse_query
@@ -30,8 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
     try:
         flags = parse_query(sys.argv[1:] if argv is None else argv)
-        written = flags.copy_to or flags.csv or flags.parquet or ""
-        signed = storage.bucket_of(storage.normalize(written)) if storage.is_remote(written) else ""
+        signed = find_bucket(*(getattr(flags, flag) for flag in WRITES))
         storage.use(storage.Access(anonymous=flags.anonymous, signed=signed))
         return _query(flags)
     except ScenetagsError as error:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from pipelines import storage
 from pipelines.commandline.execution import add_anonymous
-from pipelines.commandline.files import check_named, write_named
+from pipelines.commandline.files import check_named, find_bucket, write_named
 from pipelines.commandline.labels import add_labels, read_label_source
 from pipelines.commandline.parser import Parser, at_least, place, print_error
 from pipelines.commandline.printing import show
@@ -52,7 +52,11 @@ def _parser() -> Parser:
     parser = Parser(_NAME, _DESCRIPTION, _EPILOG)
     parser.add_argument("output", metavar="OUTPUT", help="the --output of predict, local or in a bucket")
     parser.add_argument(
-        "--html", type=place, metavar="FILE.html", required=True, help="write the page; replaces an existing one"
+        "--html",
+        type=place,
+        metavar="FILE.html",
+        required=True,
+        help="write the page, local or in a bucket; replaces an existing one",
     )
     parser.add_argument(
         "--images",
@@ -69,7 +73,9 @@ def _parser() -> Parser:
         metavar="DIR",
         help="folder below which the originals are now, if rows have relative paths (default: as in the newest run)",
     )
-    add_anonymous(parser, "read public buckets without credentials")
+    add_anonymous(
+        parser, "read public buckets without credentials; credentials are used only for the bucket that is written to"
+    )
     add_labels(parser, "adds precision, recall and F2 of each tag, and the worst mistakes", required=False)
     return parser
 
@@ -82,7 +88,7 @@ def _report(flags: argparse.Namespace) -> None:
     from pipelines.results.report.survey import look_over
 
     labels = read_label_source(flags)
-    storage.use(storage.Access(anonymous=flags.anonymous))
+    storage.use(storage.Access(anonymous=flags.anonymous, signed=find_bucket(flags.html)))
     output = open_output(flags.output)
     check_outside(output, "--html", flags.html)
     survey = look_over(output, flags.seed, flags.images, labels, flags.relative_to)

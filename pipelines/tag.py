@@ -136,6 +136,8 @@ def _warn(line: str) -> None:
 
 def _check_picture(picture: str, images: Sequence[str]) -> None:
     check_named("--picture", picture, (".png",))
+    if storage.is_remote(picture):
+        raise UsageError(f"--picture {picture} is not on this machine", "name a local .png file")
     if os.path.realpath(picture) in map(os.path.realpath, images):
         raise UsageError(f"--picture {picture}: would replace one of the images")
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from pipelines import storage
 from pipelines.commandline.execution import add_anonymous
+from pipelines.commandline.files import check_named
 from pipelines.commandline.parser import Parser, UsageError, at_least, place, read_bound
 
 TOP = 50
@@ -145,8 +146,8 @@ def _check(flags: argparse.Namespace) -> None:
     if flags.parquet == "-":
         raise UsageError("--parquet - would be a file of this name: only --csv goes to standard output", "name a file")
     for flag, path in (("--fiftyone", flags.fiftyone), ("--label_studio", flags.label_studio)):
-        if path is not None and (storage.is_remote(path) or not path.lower().endswith(".json")):
-            raise UsageError(f"{flag} {path} is not a local .json file")
+        if path is not None:
+            check_named(flag, path, (".json",))
     for flag, path in (("--csv", flags.csv), ("--parquet", flags.parquet), ("--copy_to", flags.copy_to)):
         if path is not None and not storage.can_be_written(path):
             raise UsageError(

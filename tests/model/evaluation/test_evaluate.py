@@ -250,7 +250,7 @@ def test_the_reliability_diagram_is_drawn(run: Evaluate, chips: Chips, tmp_path:
     with Image.open(drawing) as drawn:
         drawn.load()
     told = run(*as_predicted(chips), flags=("--picture=reliability.svg",))
-    assert (told.exit_code, told.err) == (2, "scenetags evaluate: --picture reliability.svg is not a local .png file\n")
+    assert (told.exit_code, told.err) == (2, "scenetags evaluate: --picture reliability.svg is not a .png file\n")
 
 
 def test_the_command_is_one_of_scenetags(

@@ -81,7 +81,7 @@ def test_predictions_that_cannot_be_measured_are_one_line(
             ("chip_0,green",),
             "--json no/such/folder/scores.json: the folder does not exist; create it first",
         ),
-        (("--json=chip.jpg",), ("chip_0,green",), "--json chip.jpg is not a local .json file"),
+        (("--json=chip.jpg",), ("chip_0,green",), "--json chip.jpg is not a .json file"),
         (
             ("--threshold=0.5",),
             ("chip_0,green",),

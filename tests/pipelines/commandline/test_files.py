@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.commandline.files import open_named, write_named
+from pipelines import storage
+from pipelines.commandline.files import check_named, find_bucket, open_named, write_named
 from pipelines.commandline.parser import UsageError
+from tests.conftest import Bucket
 
 
 def test_a_link_stays_one_and_its_target_is_written(tmp_path: Path) -> None:
@@ -64,13 +66,8 @@ def test_a_long_text_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     path.chmod(0o600)
     link.symlink_to("x.json")
 
-    def write_half() -> None:
-        with open_named("--json", str(link)) as file:
-            file.write("half")
-            raise KeyError
-
     with pytest.raises(KeyError):
-        write_half()
+        _write_half(str(link))
 
     assert path.read_text() == "old"
     with open_named("--json", str(link)) as file:
@@ -104,3 +101,37 @@ def test_a_long_text_goes_to_a_device_as_it_is(tmp_path: Path) -> None:
         open_named("--json", str(tmp_path / "missing" / "x.json")),
     ):
         pass
+
+
+def test_a_file_in_a_bucket_is_written_whole_or_not_at_all(bucket: Bucket) -> None:
+    path = f"{bucket.path}/figures.json"
+    check_named("--json", path, (".json",))
+    assert find_bucket(None, "here.html", path) == storage.bucket_of(bucket.path)
+
+    write_named("--json", path, "ältere")
+    assert storage.read(path).decode() == "ältere"
+    with pytest.raises(KeyError):
+        _write_half(path)
+    assert storage.read(path).decode() == "ältere"
+    with open_named("--json", path) as file:
+        file.write("neue: ")
+        file.write("größer")
+    assert storage.read(path).decode() == "neue: größer"
+
+
+def test_a_file_that_a_bucket_refuses_is_one_line(bucket: Bucket) -> None:
+    bucket.proxy.judge = lambda method, path, headers: 403 if method in ("POST", "PUT") else None
+    path = f"{bucket.path}/figures.json"
+    with pytest.raises(UsageError, match=rf"^--json {path} cannot be written: .*\(403\)$"):
+        write_named("--json", path, "new")
+    with (
+        pytest.raises(UsageError, match=rf"^--json {path} cannot be written: .*\(403\)$"),
+        open_named("--json", path) as file,
+    ):
+        file.write("new")
+
+
+def _write_half(path: str) -> None:
+    with open_named("--json", path) as file:
+        file.write("half")
+        raise KeyError

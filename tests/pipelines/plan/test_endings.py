@@ -75,7 +75,7 @@ def test_a_plan_for_nothing_is_one_where_that_is_allowed(
         ({"hours": "nan"}, "--hours must be greater than 0, not nan"),
         ({"sample": 0}, "--sample must be at least 1, not 0"),
         ({"reads_in_flight": 0}, "--reads_in_flight must be at least 1, not 0"),
-        ({"json": "plan.txt"}, "--json plan.txt is not a local .json file"),
+        ({"json": "plan.txt"}, "--json plan.txt is not a .json file"),
         ({"json": "gone/plan.json"}, "--json gone/plan.json: the folder does not exist; create it first"),
         ({"json": "BUNDLE/bundle.json"}, "is inside the model bundle; choose another file"),
         ({"sampel": 3}, "unknown argument --sampel; did you mean --sample?"),

@@ -35,7 +35,7 @@ from tests.pipelines.results.tagged_outputs import image, run_of, write
         (["--max", "height=0.5"], "--max height=0.5: height is a column of the rows, not a tag; use SQL"),
         (["--strangest", "--top", "9" * 20], "is too large; the maximum is 1000000000"),
         (["road", "--pats"], "unknown argument --pats; did you mean --paths?"),
-        (["--fiftyone", "x.txt"], "--fiftyone x.txt is not a local .json file"),
+        (["--fiftyone", "x.txt"], "--fiftyone x.txt is not a .json file"),
         (["--csv", "s3:/x/y.csv"], "did you mean s3://x/y.csv?"),
         (["--parquet", "-"], "only --csv goes to standard output; name a file"),
         (["--copy_to", "http://host/x"], "--copy_to http://host/x cannot be written to"),

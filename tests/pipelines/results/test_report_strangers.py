@@ -136,8 +136,8 @@ def test_an_output_that_cannot_be_read_as_a_whole_is_one_line(
     [
         (["gone", "--html=x.html"], "no folder at gone; did you mean "),
         (["out"], "the following arguments are required: --html"),
-        (["out", "--html=x.pdf"], "--html x.pdf is not a local .html file"),
-        (["out", "--html=gs://b/x.html"], "--html gs://b/x.html is not a local .html file"),
+        (["out", "--html=x.pdf"], "--html x.pdf is not a .html file"),
+        (["out", "--html=hdfs://b/x.html"], "--html hdfs://b/x.html cannot be written to; give a local path"),
         (["out", "--html=gone/x.html"], "--html gone/x.html: the folder does not exist; create it first"),
         (["out", "--html=x.html", "--images=2000"], "2000 is too large; the maximum is 1000"),
         (["out", "--html=x.html", "--labels=gone.csv"], "gone.csv: No such file or directory"),
