@@ -323,3 +323,14 @@ class Look(HTMLParser):
             self.style += data
         else:
             self.shown += data
+
+
+def test_page_and_figures_go_into_a_bucket_as_they_go_here(
+    outputs: list[str], bucket: Bucket, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here, there = str(tmp_path), bucket.path
+    for place in (here, there):
+        assert command.main([*outputs, f"--html={place}/x.html", f"--json={place}/x.json"]) == 0
+        assert f"page: {place}/x.html\n" in capsys.readouterr().out
+    for name in ("x.html", "x.json"):
+        assert storage.read(f"{there}/{name}") == storage.read(f"{here}/{name}")
