@@ -68,10 +68,13 @@ def _predict(options: PredictOptions) -> int:
     try:
         with (
             temporary_files(),
-            hold_output(run),
+            hold_output(run) as finished,
             interruption.more_deferred() if local else nullcontext(),
             watching(options.output, options.log_format, partial(log, severity="WARNING")) if local else nullcontext(),
         ):
+            if finished:
+                again = "; this one tags all images again" * (options.overwrite and finished.replaces)
+                log(f"{_NAME}: {finished.told_finished()}{again}", severity="WARNING")
             accounts = run_job(run, options, beam_options)
     except ScenetagsError as error:
         if error.exit_code == ExitCode.WRONG_USAGE:

@@ -67,7 +67,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _recover(flags: argparse.Namespace) -> int:
     # Imported here: Arrow would make `--help` slow.
-    from pipelines.output.commit import find_unfinished
     from pipelines.output.lock import hold_output
     from pipelines.output.recovery import recover_rows
     from pipelines.output.run import OutputRun, new_run_name
@@ -81,10 +80,10 @@ def _recover(flags: argparse.Namespace) -> int:
     opened.check_written()
     lines, images, unfit = [], 0, 0
     try:
-        run, unfinished = OutputRun(new_run_name(), output), find_unfinished(output)
-        with temporary_files(), hold_output(run):
-            if unfinished:
-                lines.append(f"finished what run {unfinished} had begun to move into place")
+        run = OutputRun(new_run_name(), output)
+        with temporary_files(), hold_output(run) as finished:
+            if finished:
+                lines.append(finished.told_finished())
             for recovered in recover_rows(run):
                 first, *others = recovered.lines()
                 if recovered.accounts.inputs and recovered.folder != output:

@@ -128,11 +128,15 @@ def _retag(flags: argparse.Namespace) -> int:
     from pipelines.output.retagging import Retagging, rehearse_retagging, retag
     from pipelines.output.run import new_run_name
     from pipelines.results.outputs import open_output
+    from pipelines.results.states import check_finished
     from pipelines.supervision.temporary import temporary_files
 
     output = open_output(flags.output)
     if not storage.can_be_written(output.path):
         raise UsageError(f"{flags.output} cannot be changed", "name a local folder, or one in gs:// or in s3://")
+    if flags.dry_run:
+        # Otherwise it is finished first.
+        check_finished(output.path)
     # The first footer shows that it is an output, before anything is written; under the lock, all are looked at.
     footer = output.first_footer()
     run = Retagging(

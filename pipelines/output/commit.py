@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
+from typing import NamedTuple
 
 from pipelines import storage
 from pipelines.output.compaction import compact
@@ -27,6 +28,23 @@ from pipelines.output.staged import holds_rows, is_announced
 from pipelines.output.tables import OutputError
 from pipelines.output.written import Written
 from pipelines.storage import Move
+
+
+class Unfinished(NamedTuple):
+    """A commit of which a part is done.
+
+    Attributes:
+      run: name of the run.
+      replaces: whether it is the end of an overwrite, which replaces all rows.
+    """
+
+    run: str
+    replaces: bool
+
+    def told_finished(self) -> str:
+        """Say in words that it has been finished."""
+        what = "overwrite" if self.replaces else "commit"
+        return f"finished the {what} of run {self.run}, which had died while it moved files into place"
 
 
 def commit(run: Run, wave: Wave, written: Written) -> Accounts:
@@ -100,8 +118,8 @@ def complete_commit(output: str, staging: str) -> None:
         storage.delete([storage.join(staging, JOURNAL)])
 
 
-def find_unfinished(output: str) -> str | None:
-    """Return the run that has begun a commit and not finished it, so that tables hold a part of it; None if none has.
+def find_unfinished(output: str) -> Unfinished | None:
+    """Return the commit that a run has begun and not finished, so that tables hold a part of it; None if there is none.
 
     Raises:
       OutputError: a journal is damaged.
@@ -111,7 +129,7 @@ def find_unfinished(output: str) -> str | None:
         journal = read_journal(staging)
         # A run keeps the journal of its last commit until the next one.
         if journal and _is_left(output, [*(move.source for move in journal.moves), *journal.deletions]):
-            return posixpath.basename(staging).removeprefix(STAGING)
+            return Unfinished(posixpath.basename(staging).removeprefix(STAGING), journal.wave == REPLACING)
     return None
 
 

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from pipelines import storage
 from pipelines.errors import ScenetagsError, StillRunningError
-from pipelines.output.commit import recover
+from pipelines.output.commit import Unfinished, find_unfinished, recover
 from pipelines.output.journal import read_journal, shadow_folders
 from pipelines.output.manifest import MOST_BYTES, mark
 from pipelines.output.run import RUNS, TABLES, OutputRun
@@ -33,8 +33,11 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def hold_output(run: OutputRun) -> Iterator[None]:
+def hold_output(run: OutputRun) -> Iterator[Unfinished | None]:
     """Lock an output against other runs, and repair what a killed run has left unfinished in it.
+
+    Yields:
+      The commit that this has finished; None if there was none.
 
     Raises:
       InterruptedRunError: the run was asked to stop while it waited for the lock.
@@ -53,6 +56,7 @@ def hold_output(run: OutputRun) -> Iterator[None]:
                 storage.lock(path, owner, lambda what: _log.warning("%s %s", path, what), interruption.sleep)
             )
             refuse_links(run)
+            unfinished = find_unfinished(run.output)
             recover(run.output)
             manifests = storage.list_files(storage.join(run.output, RUNS), ".json")
             list(read_each(run.output, _mark_if_killed, manifests[-_RECENT:]))
@@ -68,7 +72,7 @@ def hold_output(run: OutputRun) -> Iterator[None]:
                 f"cannot write to output {run.output}: {reason}", "name a folder" if taken else ""
             ) from error
         try:
-            yield
+            yield unfinished
         except StillRunningError:
             # Without the lock it cannot commit any more. What it has staged stays, and the next run recovers it.
             raise

@@ -114,7 +114,9 @@ def retag(run: Retagging) -> Changes | None:
       InterruptedRunError: a signal asked to stop; no tag is changed.
       OSError: the output cannot be written.
     """
-    with hold_output(run):
+    with hold_output(run) as finished:
+        if finished:
+            _log.warning(finished.told_finished())
         # With the tags that they have, no later run could.
         for recovered in recover_rows(run):
             for line in recovered.lines():

@@ -60,10 +60,10 @@ def check_finished(folder: str) -> None:
       OutputError: a journal is damaged, so nobody knows.
     """
     with readable(folder):
-        run = find_unfinished(folder)
-    if run:
+        unfinished = find_unfinished(folder)
+    if unfinished:
         raise NoOutputError(
-            f"{folder} holds only a part of what run {run} is moving into place",
+            f"{folder} holds only a part of what run {unfinished.run} is moving into place",
             f"wait for its end, or if it has died, run scenetags recover {folder}",
         )
 

@@ -11,7 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines import storage
 from pipelines.inference.bundle import Description, load_bundle, seal_bundle
+from pipelines.output.lock import LOCK
 from pipelines.reading.ahead import PredictAhead
 from pipelines.reading.source import ImageSource
 from tests.outputs import failed, manifest, rows, tagged
@@ -162,3 +164,30 @@ def test_foreign_files_survive_an_overwrite(
 
     assert "which scenetags did not write" in capsys.readouterr().err
     assert pq.read_table(tmp_path / "out/predictions/x.parquet").num_rows == 1
+
+
+def test_an_overwrite_that_died_in_its_last_moment_is_finished_and_that_is_said(
+    run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run() == 0
+    output, dead = tmp_path / "out", tmp_path / "dead"
+    delete = storage.delete
+
+    def keep_a_copy(paths: list[str]) -> None:
+        if any(path.startswith(f"{output}/predictions/") for path in paths):
+            shutil.copytree(output, dead, ignore=shutil.ignore_patterns(LOCK))
+        delete(paths)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "delete", keep_a_copy)
+        assert run("--overwrite", threshold=0.9) == 0
+    name = manifest(output)["run"]
+    capsys.readouterr()
+
+    shutil.copytree(dead, tmp_path / "again")
+    assert run(output=dead, threshold=0.9) == 0
+    told = f"scenetags predict: finished the overwrite of run {name}, which had died while it moved files into place"
+    assert told in capsys.readouterr().err.splitlines()
+    assert (manifest(dead)["predictions"], rows(dead)) == (0, rows(output))
+    assert run("--overwrite", output=tmp_path / "again", threshold=0.9) == 0
+    assert f"{told}; this one tags all images again" in capsys.readouterr().err.splitlines()

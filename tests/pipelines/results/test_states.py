@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from model.quality.evaluation import read_predictions
-from pipelines import query, recover, report, storage
+from pipelines import query, recover, report, retag, storage
 from pipelines.output import joining
 from pipelines.output.replacing import replace_rows
 from pipelines.output.run import FAILURES, PREDICTIONS, Run
@@ -102,12 +102,14 @@ def test_no_command_takes_old_and_new_rows_of_an_overwrite_that_died_for_one_out
             overwriting()
     assert not reads(lambda: query.main([run.output, "--paths"]))
     assert not reads(lambda: report.main([run.output, f"--html={page}", "--images=0"]))
+    assert not reads(lambda: retag.main([run.output, "--thresholds=0.3", "--dry_run"]))
     with pytest.raises(NoOutputError, match="wait for its end, or if it has died"):
         read_predictions(run.output)
     assert not Path(page).exists()
 
     assert recover.main([run.output]) == 0
-    assert capsys.readouterr().out == f"finished what run {run.name} had begun to move into place\n"
+    told = f"finished the overwrite of run {run.name}, which had died while it moved files into place\n"
+    assert capsys.readouterr().out == told
     assert read(run.output) == once(OTHERS)
     assert reads(lambda: report.main([run.output, f"--html={page}", "--images=0"]))
 
