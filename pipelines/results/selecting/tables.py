@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from typing import IO
 
@@ -17,11 +18,11 @@ from pipelines.results.selecting.selection import Selection
 
 SEPARATOR = ";"
 """Between the tags, or repairs, in a cell."""
-# What would otherwise be read as several.
-_UNCLEAR = f'{SEPARATOR}|^"'
 
 # A spreadsheet takes such a text for a formula, and runs it.
 _FORMULA = r"^([=+\-@\t\r])"
+# What would be read as several; or be run, as spreadsheets of some languages take the separator for the end of a cell.
+_UNCLEAR = f'{SEPARATOR}|^"|{_FORMULA}'
 
 
 def write_csv(selection: Selection, file: IO[bytes]) -> int:
@@ -93,6 +94,7 @@ def _joined(lists: pa.ListArray) -> pa.Array:
 
 
 def _quoted(text: str) -> str:
+    text = re.sub(_FORMULA, r"'\1", text)
     return '"{}"'.format(text.replace('"', '""')) if SEPARATOR in text or text.startswith('"') else text
 
 

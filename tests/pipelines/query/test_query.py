@@ -78,7 +78,7 @@ def test_csv_has_all_columns_as_text_and_no_formulas(ask: Ask, run: Run, tmp_pat
     rows = list(csv.DictReader(io.StringIO(printed, newline="")))
     assert code == 0
     assert [row["path"] for row in rows] == [hostile, "/archive/b.jpg"]
-    assert [row["tags"] for row in rows] == ["'=1+1;@x", ""]
+    assert [row["tags"] for row in rows] == ["'=1+1;'@x", ""]
     assert (rows[1]["p__1_1"], rows[1]["p__x"], rows[1]["repairs"]) == ("0.1", "0.25", "cmyk")
     code, printed, error = ask(here.output, "--paths")
     assert (code, printed) == (2, "")
