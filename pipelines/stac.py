@@ -7,12 +7,16 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from pipelines import storage
 from pipelines.commandline.execution import add_anonymous
 from pipelines.commandline.parser import Parser, UsageError, place, print_error
 from pipelines.commandline.printing import show
 from pipelines.errors import ExitCode, ScenetagsError
+
+if TYPE_CHECKING:
+    from pipelines.results.cataloguing.stac_items import Document
 
 _DESCRIPTION = """\
 Describe the scenes of an output as a STAC collection, for a catalogue.
@@ -32,6 +36,8 @@ exit codes: 0 done, 2 wrong usage, or an output without windows of scenes, 130 i
 
 _NAME = "scenetags stac"
 _AT_ONCE = 16
+_MOST_BYTES = 1 << 28
+"""Of a collection: a million items take half of it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,10 +88,35 @@ def _read_time(text: str) -> str:
     raise UsageError(f"--datetime {text}: not a time with its zone", "write e.g. 2026-03-01T10:30:00Z")
 
 
+def _check_replaceable(folder: str, collection: Document) -> None:
+    """Verify that a collection would replace none but an earlier one of the same output.
+
+    Raises:
+      UsageError: it would.
+      OSError: the folder cannot be read.
+    """
+    from pipelines.results.cataloguing.stac_items import DESCRIPTION
+
+    earlier: Any = None
+    try:
+        earlier = json.loads(storage.read(collection.path, _MOST_BYTES))
+    except (FileNotFoundError, PermissionError):
+        # Some may write to a bucket, and not read it.
+        return
+    except (ValueError, RecursionError, storage.FileTooLargeError):
+        pass
+    ours = isinstance(earlier, dict) and str(earlier.get("description")).startswith(DESCRIPTION)
+    if not ours or earlier.get("id") != collection.content["id"]:
+        raise UsageError(
+            f"--to {folder}: {collection.path} is not a collection that scenetags has made of this output",
+            "choose another folder, or move that file away",
+        )
+
+
 def _describe(path: str, folder: str, taken: str) -> None:
     # Imported here: NumPy and Arrow would make `--help` slow.
     from pipelines.results.cataloguing.scene_extents import read_extents
-    from pipelines.results.cataloguing.stac_items import Document, describe_output
+    from pipelines.results.cataloguing.stac_items import describe_output
     from pipelines.results.outputs import open_output
     from pipelines.results.outside import check_outside
 
@@ -105,6 +136,7 @@ def _describe(path: str, folder: str, taken: str) -> None:
 
     *items, collection = describe_output(output, head, extents, folder, taken)
     try:
+        _check_replaceable(folder, collection)
         with ThreadPoolExecutor(_AT_ONCE) as executor:
             for _ in executor.map(write, items):
                 pass

@@ -108,10 +108,12 @@ class Output:
         """Count the failures.
 
         Raises:
-          NoOutputError: a file cannot be read.
+          NoOutputError: a file cannot be read, or has changed since it was listed.
           OutputError: a file is damaged.
         """
-        return sum(read_each(self.path, rows_in, self.failure_files))
+        failures = sum(read_each(self.path, rows_in, self.failure_files))
+        check_unchanged(self.path, self.fingerprints)
+        return failures
 
     def predictions(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Read all predictions, or some of their columns, in the order of the files.

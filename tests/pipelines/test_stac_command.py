@@ -144,6 +144,29 @@ def test_no_item_takes_the_place_of_the_collection(tmp_path: Path) -> None:
     assert sorted(items) == ["COLLECTION.json", "collection.json"]
 
 
+@pytest.mark.parametrize("others", ['{"type": "Collection", "id": "out"}', "[1]", "no JSON", "another output"])
+def test_a_collection_that_is_not_of_this_output_is_not_replaced(
+    others: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = write_output(tmp_path / "out", window(NORTH, 0, 0, square(10, 20)))
+    collection = tmp_path / "catalogue" / "collection.json"
+    collection.parent.mkdir()
+    if others == "another output":
+        described(write_output(tmp_path / "b" / "other", window(SOUTH, 0, 0, square(10, 20))))
+        others = (tmp_path / "b" / "catalogue" / "collection.json").read_text()
+    collection.write_text(others)
+
+    assert command.main([str(output), "--to", str(collection.parent)]) == 2
+    said = capsys.readouterr().err
+    assert f"{collection} is not a collection that scenetags has made of this output; choose another folder" in said
+    assert said.count("\n") == 1
+    assert collection.read_text() == others
+    assert list(collection.parent.iterdir()) == [collection]
+
+    collection.unlink()
+    assert described(output).keys() == described(output).keys() == {"north"}
+
+
 def test_a_scene_without_a_time_needs_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = (window(NORTH, 0, 0, square(10, 20), datetime=None), window(SOUTH, 0, 0, square(10, 20)))
     output = write_output(tmp_path / "out", *rows)

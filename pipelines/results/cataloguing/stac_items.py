@@ -34,6 +34,9 @@ _LONGEST_NAME = 150
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _COLLECTION = "collection.json"
 
+DESCRIPTION = "Tags of the windows of "
+"""With which the description of each collection begins."""
+
 
 class Document(NamedTuple):
     """A document to be written.
@@ -107,7 +110,7 @@ def _describe_collection(
         "type": "Collection",
         "stac_version": _VERSION,
         "id": _name_collection(output),
-        "description": f"Tags of the windows of {len(links):,} scenes, by scenetags {footer.version}".rstrip(),
+        "description": f"{DESCRIPTION}{len(links):,} scenes, by scenetags {footer.version}".rstrip(),
         "license": "other",
         "keywords": list(footer.labels),
         "extent": {
