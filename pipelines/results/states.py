@@ -64,7 +64,7 @@ def check_finished(folder: str) -> None:
     if unfinished:
         raise NoOutputError(
             f"{folder} holds only a part of what run {unfinished.run} is moving into place",
-            f"wait for its end, or if it has died, run scenetags recover {folder}",
+            f"run the same command again in a minute or, if that run has died, scenetags recover {folder}",
         )
 
 

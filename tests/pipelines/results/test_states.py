@@ -68,7 +68,7 @@ def test_what_a_run_left_when_it_died_is_read_as_one_state_or_not_at_all(
     def check(cut: str) -> None:
         found = read_or_refused(run.output)
         if isinstance(found, str):
-            assert f"part of what run {run.name} is moving into place; wait for its end, or" in found, cut
+            assert f"part of what run {run.name} is moving into place; run the same command again" in found, cut
             outcomes["refused"] += 1
         else:
             assert found in (once(FIRST), once(BOTH)), cut
@@ -87,7 +87,7 @@ def test_no_command_takes_old_and_new_rows_of_an_overwrite_that_died_for_one_out
         capsys.readouterr()
         code = command()
         said = capsys.readouterr().err
-        assert code == 0 or (code == 2 and said.endswith(f"if it has died, run scenetags recover {run.output}\n")), said
+        assert code == 0 or (code == 2 and said.endswith(f"if that run has died, scenetags recover {run.output}\n")), said
         return code == 0
 
     page = f"{run.output}.html"
@@ -103,7 +103,7 @@ def test_no_command_takes_old_and_new_rows_of_an_overwrite_that_died_for_one_out
     assert not reads(lambda: query.main([run.output, "--paths"]))
     assert not reads(lambda: report.main([run.output, f"--html={page}", "--images=0"]))
     assert not reads(lambda: retag.main([run.output, "--thresholds=0.3", "--dry_run"]))
-    with pytest.raises(NoOutputError, match="wait for its end, or if it has died"):
+    with pytest.raises(NoOutputError, match="or, if that run has died"):
         read_predictions(run.output)
     assert not Path(page).exists()
 
