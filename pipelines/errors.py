@@ -1,4 +1,4 @@
-"""The base class of errors a user can fix, the exit codes of all commands, and text that is safe to print."""
+"""The base class of errors a user can fix, the exit codes of all commands, and how text and counts are printed."""
 
 from __future__ import annotations
 
@@ -60,3 +60,14 @@ def printable(text: str) -> str:
         else character.encode("unicode_escape").decode()
         for character in text
     )
+
+
+def quantity(number: int, one: str, many: str = "") -> str:
+    """Return a count with what is counted: `1 image`, `2,000 images`.
+
+    Args:
+      number: how many.
+      one: the words for one of them, such as `image` or `image is`.
+      many: the words for any other number; by default the former with an s.
+    """
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"

@@ -13,7 +13,7 @@ from pipelines.commandline.flags import parse_predict
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import print_error
 from pipelines.commandline.printing import UnprintableError, announce, discard_output, log, log_libraries, show_result
-from pipelines.errors import ExitCode, ScenetagsError, StillRunningError
+from pipelines.errors import ExitCode, ScenetagsError, StillRunningError, quantity
 from pipelines.supervision import interruption
 
 if TYPE_CHECKING:
@@ -254,7 +254,7 @@ def standing(run: Run) -> str:
                     f"place; run the same command again to move them, and to resume"
                 )
             count = read_accounts(run.manifest).inputs
-        images = "1 image is" if count == 1 else f"{count:,} images are"
+        images = quantity(count, "image is", "images are")
         if not count:
             return nothing
     except FileNotFoundError:

@@ -15,7 +15,7 @@ from pipelines.commandline.files import find_bucket, is_standard_output, open_by
 from pipelines.commandline.parser import UsageError, print_error
 from pipelines.commandline.printing import log, show, to_output
 from pipelines.commandline.queries import OPENS, TOP, WRITES, parse_query
-from pipelines.errors import ExitCode, ScenetagsError
+from pipelines.errors import ExitCode, ScenetagsError, quantity
 
 if TYPE_CHECKING:
     from pipelines.results.selecting.copies import Outcome
@@ -96,7 +96,7 @@ def _write(selection: Selection, flags: argparse.Namespace) -> None:
         path, stream = flags.fiftyone or flags.label_studio, sys.stdout
         with open_named(flag, path) as text:
             rows = hand_over(selection, text)
-    show(f"{path}: {rows:,} images", file=stream)
+    show(f"{path}: {quantity(rows, 'image')}", file=stream)
     if flags.label_studio:
         show(f"labelling interface: {label_studio_interface(selection)}")
 
@@ -134,8 +134,8 @@ def _copy(selection: Selection, flags: argparse.Namespace) -> int:
     made = "linked" if flags.copy_to is None else "copied"
     show(f"{folder}: {done[True]:,} {made}, {done[False]:,} already there, {len(failed):,} failed")
     if copies.rows != len(copies.named):
-        files = f"{len(copies.named):,} file" + "s" * (len(copies.named) != 1)
-        show(f"  {copies.rows:,} images were found, in {files}: windows are parts of their scene")
+        images, files = quantity(copies.rows, "image was", "images were"), quantity(len(copies.named), "file")
+        show(f"  {images} found, in {files}: windows are parts of their scene")
     for outcome in failed[:_REASONS]:
         log(f"{_NAME}: {outcome.source}: {outcome.reason}")
     if len(failed) > _REASONS:
@@ -166,7 +166,7 @@ def _describe(selection: Selection) -> Iterator[str]:
     if found > _ROWS:
         yield f"and {found - _ROWS:,} more"
     share = f" ({found / predictions:.1%})" if predictions else ""
-    yield f"found: {found:,} of {predictions:,} images{share}"
+    yield f"found: {found:,} of {quantity(predictions, 'image')}{share}"
     if tags:
         yield f"tags: {', '.join(f'{tag} {count:,}' for tag, count in tags.most_common(_TAGS))}"
     if failures:

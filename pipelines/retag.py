@@ -12,7 +12,7 @@ from pipelines import storage
 from pipelines.commandline.parser import Parser, UsageError, add_switch, print_error, print_stopped, read_bound
 from pipelines.commandline.printing import announce, log, show
 from pipelines.credentials import url_without_secrets
-from pipelines.errors import ExitCode, ScenetagsError
+from pipelines.errors import ExitCode, ScenetagsError, quantity
 from pipelines.inference.rules import Rules
 from pipelines.supervision import interruption
 
@@ -216,7 +216,7 @@ def _checked(rules: Rules, footer: Footer) -> Rules:
 def _report(run: Retagging, before: Footer, changes: Changes, rehearsed: bool) -> Iterator[str]:
     """Describe the changes, one line each."""
     got = "would get" if rehearsed else "got"
-    yield f"{run.output}: {changes.changed:,} of {changes.rows:,} predictions {got} different tags"
+    yield f"{run.output}: {changes.changed:,} of {quantity(changes.rows, 'prediction')} {got} different tags"
     if before.rules != run.rules:
         yield f"rules: {run.rules or 'none'} (before: {before.rules or 'none'})"
     width = max(map(len, (*run.labels, "tag")))

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from model.data import Augment, augmentation
 from model.data.listing import fingerprint
 from pipelines import images, storage
-from pipelines.errors import ScenetagsError
+from pipelines.errors import ScenetagsError, quantity
 from pipelines.images.limits import Limits
 from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.supervision.machine import available_cores
@@ -239,7 +239,7 @@ def _decode_all(
 def _check_readable(unreadable: Sequence[Unreadable], count: int) -> None:
     if len(unreadable) == count:
         raise DatasetError(
-            f"none of {count} images can be decoded, e.g. {unreadable[0].path}: {unreadable[0].reason}",
+            f"none of {quantity(count, 'image')} can be decoded, e.g. {unreadable[0].path}: {unreadable[0].reason}",
             "check that --images is the right folder",
         )
 
@@ -249,8 +249,8 @@ def _check_space(folder: Path, needed: int, count: int) -> None:
     free = shutil.disk_usage(existing).free
     if needed > free:
         raise DatasetError(
-            f"{existing}: {count} decoded images need {needed / 1e6:,.0f} MB during training, but only "
-            f"{free / 1e6:,.0f} MB are free",
+            f"{existing}: {quantity(count, 'decoded image needs', 'decoded images need')} {needed / 1e6:,.0f} MB "
+            f"during training, but only {free / 1e6:,.0f} MB are free",
             "choose a smaller --image_size, or an --output on a larger disk",
         )
 

@@ -23,7 +23,7 @@ from model.quality.measuring import measure
 from model.quality.summaries import metrics_summary, training_summary
 from pipelines import storage
 from pipelines.commandline.printing import show
-from pipelines.errors import ExitCode, ScenetagsError
+from pipelines.errors import ExitCode, ScenetagsError, quantity
 from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, SAVED_MODEL, Bundle, Description, load_bundle
 from pipelines.supervision.machine import native_messages_muted
 
@@ -167,7 +167,8 @@ def check_agreement(model: Any, folder: Path, images: NDArray[np.uint8]) -> NDAr
         difference = float(np.abs(found - expected).max())
         if not difference <= TOLERANCE:  # NaN is refused too
             raise ExportError(
-                f"{name} differs from the Keras model by {difference:.2g} on {len(images)} validation images "
+                f"{name} differs from the Keras model by {difference:.2g} on "
+                f"{quantity(len(images), 'validation image')} "
                 f"(at most {TOLERANCE:.0e} is allowed); no bundle written",
                 "install the package versions in requirements.lock, then run the same command again",
             )
@@ -217,14 +218,14 @@ def _check_facts(model: Any, images: NDArray[np.uint8], probabilities: NDArray[n
     if not difference <= MIX_UP:
         raise ExportError(
             f"the measured probabilities are not those of the exported model: they differ by {difference:.2g} on "
-            f"{len(images)} validation images; no bundle written"
+            f"{quantity(len(images), 'validation image')}; no bundle written"
         )
 
 
 def _quantize(folder: Path, facts: Facts, validation: Examples, calibration: Examples) -> Facts:
     """Replace a bundle's float32 models by an int8 file, and measure it."""
     images = quantization.calibration_images(calibration)
-    show(f"quantizing to int8, calibrated on {len(images)} training images")
+    show(f"quantizing to int8, calibrated on {quantity(len(images), 'training image')}")
     try:
         quantization.quantize(folder, images)
         probabilities = quantization.predict(folder / LITERT_MODEL, validation)

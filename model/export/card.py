@@ -16,6 +16,7 @@ from model.quality.fbeta import title
 from model.quality.measuring import CostOfInt8, Quality
 from model.quality.metrics import Scores
 from model.quality.reliability import BINS
+from pipelines.errors import quantity
 
 TRAINING_CURVES = "training.png"
 PRECISION_RECALL = "precision_recall.png"
@@ -64,8 +65,8 @@ def _lines(facts: Facts, quality: Quality, versions: Mapping[str, str]) -> Itera
     yield (
         f"A multi-label tagger for satellite image chips: MobileNetV2 (alpha {network.alpha:g}) at "
         f"{network.image_size} px, {_origin(network)}{int8}. It gives each chip a probability for each of "
-        f"{len(facts.labels)} labels; a label becomes a tag if its probability reaches the threshold in the table "
-        "below."
+        f"{quantity(len(facts.labels), 'label')}; a label becomes a tag if its probability reaches the threshold in "
+        "the table below."
     )
     if facts.note:
         yield ""
@@ -114,9 +115,9 @@ def _quality(quality: Quality) -> Iterator[str]:
     yield from _table(("measure", "value"), rows)
     yield ""
     yield (
-        f"Thresholds and epoch were chosen on these same {scores.images:,} images, so the figures flatter a little. "
-        "Each baseline is measured at the flat threshold that is best for it. F1, precision and recall are at the "
-        "bundle's thresholds."
+        f"Thresholds and epoch were chosen on these same {quantity(scores.images, 'image')}, so the figures flatter a "
+        "little. Each baseline is measured at the flat threshold that is best for it. F1, precision and recall are at "
+        "the bundle's thresholds."
     )
 
 
@@ -152,7 +153,7 @@ def _correction(facts: Facts) -> str:
     own = int(facts.calibration.enough.sum()) if facts.calibration.own_biases else 0
     return (
         f"After training, log-odds were divided by the temperature {temperature:.2f} and moved by a bias, "
-        f"{own:,} of the {len(biases):,} labels by one of their own, to fit the held-out images."
+        f"{own:,} of the {quantity(len(biases), 'label')} by one of their own, to fit the held-out images."
     )
 
 
@@ -173,11 +174,11 @@ def _cost(quantization: Quantization, scores: Scores, cost: CostOfInt8) -> Itera
     yield ""
     yield (
         "The file `model.tflite` was rounded to 8-bit integers, with the ranges of "
-        f"{quantization.calibration_images:,} training images. All figures in this card are those of this file; only "
-        "the last column shows the network before rounding, at thresholds tuned for it. Probabilities differ by "
-        f"{cost.mean_difference:.3f} on average "
-        f"and by {cost.largest_difference:.2f} at most. The file runs on CPUs (engine `litert`), about twice as fast "
-        "as float32 on those with VNNI (`grep vnni /proc/cpuinfo`), and hardly faster, or even slower, on most others."
+        f"{quantity(quantization.calibration_images, 'training image')}. All figures in this card are those of this "
+        "file; only the last column shows the network before rounding, at thresholds tuned for it. Probabilities "
+        f"differ by {cost.mean_difference:.3f} on average and by {cost.largest_difference:.2f} at most. The file "
+        "runs on CPUs (engine `litert`), about twice as fast as float32 on those with VNNI (`grep vnni "
+        "/proc/cpuinfo`), and hardly faster, or even slower, on most others."
     )
 
 
@@ -212,8 +213,8 @@ def _data(facts: Facts) -> Iterator[str]:
     data = facts.data
     train, held_out = len(data.train_targets), len(data.validation_targets)
     yield (
-        f"{train:,} images to train on and {held_out:,} held out ({held_out / (train + held_out):.0%}), from the "
-        f"folder {_plain(data.images_name)} with the label file {_plain(data.label_file_name)}. {_split(facts)}"
+        f"{quantity(train, 'image')} to train on and {held_out:,} held out ({held_out / (train + held_out):.0%}), from "
+        f"the folder {_plain(data.images_name)} with the label file {_plain(data.label_file_name)}. {_split(facts)}"
     )
     if data.findings:
         yield from ("", "Problems with images and labels:", "")
@@ -261,7 +262,7 @@ def _training(facts: Facts) -> Iterator[str]:
     yield (
         f"The {'measured network' if from_there else 'bundle'} has the weights of epoch {training.kept_epoch}: "
         f"{training.criterion}. {from_there}Batches of "
-        f"{training.batch_size} images; {_VARIED[training.augment]}; "
+        f"{quantity(training.batch_size, 'image')}; {_VARIED[training.augment]}; "
         f"Adam on {_LOSSES[training.loss]}. It took {training.seconds / 60:.1f} minutes in total on "
         f"{_plain(training.machine)}, in {'mixed precision' if training.mixed_precision else 'float32'}. To repeat it "
         "with the same files:"

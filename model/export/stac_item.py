@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pipelines.errors import quantity
 from pipelines.inference import mlm
 from pipelines.inference.bundle import LITERT_MODEL, MODEL_CARD, SAVED_MODEL, Description
 
@@ -55,7 +56,8 @@ def write(folder: Path, description: Description) -> None:
             "datetime": exported,
             "created": exported,
             "title": description.name,
-            "description": f"Tags satellite images with {len(labels)} labels; several may apply to an image",
+            "description": f"Tags satellite images with {quantity(len(labels), 'label')}; several may apply to an "
+            "image",
             **mlm.describe_model(named, image, classes, settings, architecture),
             **_describe_framework(description.versions),
             **_describe_weights(training),

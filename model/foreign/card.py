@@ -8,6 +8,7 @@ from model.export.card import NOT_FOR, PRECISION_RECALL, tags_never_given
 from model.export.markdown import number, plain, table
 from model.foreign.facts import Import, Measured
 from model.quality.fbeta import title
+from pipelines.errors import quantity
 
 _SCALINGS = {
     "unit": "0 to 1 (pixels / 255)",
@@ -27,9 +28,9 @@ def _lines(facts: Import, versions: Mapping[str, str]) -> Iterator[str]:
     yield ""
     yield (
         f"A multi-label tagger for image chips at {facts.image_size} px, trained elsewhere and imported from "
-        f"{plain(facts.source)}. It gives each chip a probability for each of {len(facts.labels)} labels; a label "
-        "becomes a tag if its probability reaches the threshold in the table below. Nothing is known here about the "
-        "images that it was trained on."
+        f"{plain(facts.source)}. It gives each chip a probability for each of {quantity(len(facts.labels), 'label')}; "
+        "a label becomes a tag if its probability reaches the threshold in the table below. Nothing is known here "
+        "about the images that it was trained on."
     )
     if facts.doubts:
         yield from ("", "## Doubts", "", "On import, its answers gave reason to believe that it is used wrongly:", "")
@@ -61,8 +62,8 @@ def _quality(facts: Import) -> Iterator[str]:
     yield from table(("measure", "value"), rows)
     yield ""
     yield (
-        f"Measured on {scores.images:,} images given to the import. If the model was trained on some of them, the "
-        f"figures flatter. Thresholds: {facts.thresholds_from}."
+        f"Measured on {quantity(scores.images, 'image')} given to the import. If the model was trained on some of "
+        f"them, the figures flatter. Thresholds: {facts.thresholds_from}."
     )
     if facts.findings:
         yield from ("", "Problems with images and labels:", "")

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.foreign.scaling import STEPS, Scaling, scale
+from pipelines.errors import quantity
 
 # Fewer images say too little.
 LEAST_IMAGES = 12
@@ -45,13 +46,13 @@ def find_nonsense(probabilities: NDArray[np.float32], thresholds: NDArray[np.flo
         return None
     spread = float(np.ptp(probabilities, axis=0).max())
     if spread < _ALIKE:
-        return Doubt(f"the probabilities of all {len(probabilities)} images are alike", _ANOTHER)
+        return Doubt(f"the probabilities of all {quantity(len(probabilities), 'image')} are alike", _ANOTHER)
     tags = probabilities >= thresholds.astype(np.float32)
     certain = (probabilities < _CERTAIN) | (probabilities > 1 - _CERTAIN)
     if certain.all():
         return Doubt("all probabilities are 0 or 1, as from a network whose inputs are too large", _ANOTHER)
     if spread < _NEAR and (tags == tags[0]).all():
-        return Doubt(f"all {len(probabilities)} images get the same tags", _ANOTHER)
+        return Doubt(f"all {quantity(len(probabilities), 'image')} get the same tags", _ANOTHER)
     return None
 
 

@@ -20,6 +20,7 @@ from model.foreign import keras_2
 from model.foreign.graph import write_graph
 from model.foreign.original import Activation, ForeignError, Wanted, find_image_size, find_output
 from model.foreign.scaling import Scaling, scale, scales_down
+from pipelines.errors import quantity
 
 _LONGEST_CONFIG = 100_000_000
 _BATCH = 32
@@ -63,10 +64,12 @@ class KerasFile:
         self._model = _in_float32(_load(path, config))
         inputs, outputs = self._model.inputs, self._model.outputs
         if len(inputs) != 1:
-            raise ForeignError(f"{path.name}: it has {len(inputs)} inputs", "only models of one image are imported")
+            raise ForeignError(
+                f"{path.name}: it has {quantity(len(inputs), 'input')}", "only models of one image are imported"
+            )
         if inputs[0].shape[0] is not None:
             raise ForeignError(
-                f"{path.name}: its input is a batch of exactly {inputs[0].shape[0]} images",
+                f"{path.name}: its input is a batch of exactly {quantity(inputs[0].shape[0], 'image')}",
                 "save it with a free batch size",
             )
         self.image_size = find_image_size(path.name, inputs[0].shape, wanted)

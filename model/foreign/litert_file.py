@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from model.foreign.litert_graph import NUDGE, LiteRTGraph
 from model.foreign.original import Activation, ForeignError, Wanted, find_image_size, find_output
 from model.foreign.scaling import Scaling, scale, scales_down
+from pipelines.errors import quantity
 from pipelines.inference.bundle import LITERT_MODEL
 from pipelines.inference.operations import check_litert
 
@@ -47,7 +48,9 @@ class LiteRTFile:
         inputs = self._interpreter.get_input_details()
         outputs = self._interpreter.get_output_details()
         if len(inputs) != 1:
-            raise ForeignError(f"{path.name}: it has {len(inputs)} inputs", "only models of one image are imported")
+            raise ForeignError(
+                f"{path.name}: it has {quantity(len(inputs), 'input')}", "only models of one image are imported"
+            )
         [self._input] = inputs
         shapes = [_free(details["shape_signature"]) for details in (self._input, *outputs)]
         self.image_size = find_image_size(path.name, shapes[0], wanted)

@@ -13,6 +13,7 @@ from model.foreign.graph import write_graph
 from model.foreign.original import Activation, ForeignError, Wanted, find_image_size, find_output
 from model.foreign.scaling import Scaling, scale, scales_down
 from model.foreign.translation import translate
+from pipelines.errors import quantity
 
 _ACTIVATIONS: dict[str, Activation] = {"Sigmoid": "sigmoid", "Softmax": "softmax", "SoftMax": "softmax"}
 
@@ -48,7 +49,7 @@ class ONNXFile:
             raise ForeignError(f"{path.name}: OpenVINO cannot read it ({_reason(error)})") from error
         if len(graph.inputs) != 1:
             raise ForeignError(
-                f"{path.name}: it has {len(graph.inputs)} inputs", "only models of one image are imported"
+                f"{path.name}: it has {quantity(len(graph.inputs), 'input')}", "only models of one image are imported"
             )
         shape = _sizes(graph.input(0).partial_shape)
         self._channels_first = len(shape) == 4 and shape[1] == 3 and shape[3] != 3

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.foreign.scaling import Scaling
-from pipelines.errors import ScenetagsError
+from pipelines.errors import ScenetagsError, quantity
 
 Activation = Literal["sigmoid", "softmax"]
 
@@ -108,13 +108,15 @@ def find_output(model: str, shapes: Sequence[Sequence[int | None]], wanted: Want
     if len(fitting) == 1:
         return fitting[0]
     if not fitting:
-        found = " and ".join("an unknown number of" if width is None else str(width) for width in widths)
+        found = " and ".join(
+            "an unknown number of outputs" if width is None else quantity(width, "output") for width in widths
+        )
         raise ForeignError(
-            f"{model}: it has {found} outputs per image, but --labels names {wanted.labels} labels",
+            f"{model}: it has {found} per image, but --labels names {quantity(wanted.labels, 'label')}",
             "name a label for each output, in their order",
         )
     raise ForeignError(
-        f"{model}: {len(fitting)} of its outputs have {wanted.labels} numbers per image",
+        f"{model}: {len(fitting)} of its outputs have {quantity(wanted.labels, 'number')} per image",
         "export it with one output alone",
     )
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from model.foreign.graph import write_graph
 from model.foreign.original import Activation, ForeignError, Wanted, find_image_size, find_output
 from model.foreign.scaling import Scaling, scale
+from pipelines.errors import quantity
 from pipelines.inference.operations import check_saved_model
 
 _BATCH = 32
@@ -49,7 +50,8 @@ class SavedModel:
             raise ForeignError(f"{name}: its input has no shape", "export it with the shape of its input")
         if spec.shape[0] is not None:
             raise ForeignError(
-                f"{name}: its input is a batch of exactly {spec.shape[0]} images", "export it with a free batch size"
+                f"{name}: its input is a batch of exactly {quantity(spec.shape[0], 'image')}",
+                "export it with a free batch size",
             )
         if spec.dtype not in (tf.float32, tf.uint8):
             raise ForeignError(f"{name}: its input is {spec.dtype.name}", "export it with an input of float32 or uint8")
@@ -100,7 +102,7 @@ def _find_signature(name: str, loaded: Any) -> Any:
     signature = signatures[usual[0] if usual else next(iter(signatures))]
     inputs = signature.structured_input_signature[1]
     if len(inputs) != 1:
-        raise ForeignError(f"{name}: it has {len(inputs)} inputs", "only models of one image are imported")
+        raise ForeignError(f"{name}: it has {quantity(len(inputs), 'input')}", "only models of one image are imported")
     return signature
 
 

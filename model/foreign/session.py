@@ -31,6 +31,7 @@ from model.quality.metrics import measure
 from model.quality.never_given import lay_out_never_given
 from pipelines.commandline.parser import UsageError
 from pipelines.commandline.printing import log, show
+from pipelines.errors import quantity
 from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, MODEL_CARD, SAVED_MODEL, Bundle, Description, load_bundle
 from pipelines.inference.probabilities import are_probabilities
 from pipelines.results.thresholds import read_thresholds
@@ -135,7 +136,7 @@ def _check_agreement(
     for name, difference in differences.items():
         if not difference <= export.TOLERANCE:  # NaN is refused too
             raise export.ExportError(
-                f"{name} differs from the original by {difference:.2g} on {len(images)} images "
+                f"{name} differs from the original by {difference:.2g} on {quantity(len(images), 'image')} "
                 f"(at most {export.TOLERANCE:.0e} is allowed); no bundle written"
             )
     return answers[LITERT_MODEL], max(differences.values())
@@ -232,8 +233,8 @@ def _report(bundle: Bundle, facts: Import, settings: Settings) -> None:
     """Print what was imported, and what speaks against it."""
     images = "of your images" if facts.are_real else "chips drawn by code"
     show(
-        f"{facts.format}, {facts.image_size} px, {len(facts.labels)} labels; it agrees with the original within "
-        f"{facts.difference:.1e} on {facts.checked_images} {images}"
+        f"{facts.format}, {facts.image_size} px, {quantity(len(facts.labels), 'label')}; it agrees with the original "
+        f"within {facts.difference:.1e} on {facts.checked_images} {images}"
     )
     if facts.are_shares:
         show("the probabilities of an image sum to 1 (softmax); tags are still given by thresholds")
@@ -241,7 +242,7 @@ def _report(bundle: Bundle, facts: Import, settings: Settings) -> None:
     if facts.measured is not None:
         scores = facts.measured.scores
         fbeta = f"{title(scores.beta)} over samples {scores.fbeta_over_samples:.3f}"
-        show(f"{fbeta} on {scores.images:,} images; more in {MODEL_CARD}")
+        show(f"{fbeta} on {quantity(scores.images, 'image')}; more in {MODEL_CARD}")
         show(*lay_out_never_given(facts.measured.never_given))
     for doubt in facts.doubts:
         log(f"{NAME}: {doubt.what}; {doubt.remedy}", severity="WARNING")

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.errors import ExitCode, ScenetagsError
+from pipelines.errors import ExitCode, ScenetagsError, quantity
 
 FOLDS = 5
 # Fewer images with the label, or without it, say next to nothing about a bias of its own.
@@ -122,7 +122,7 @@ def fit(
     if undefined:
         # Every loss would be NaN, which is never less than another: nothing would be corrected, without a word.
         raise NotANumberError(
-            f"the network returns NaN for {undefined:,} of {len(probabilities):,} held-out images",
+            f"the network returns NaN for {undefined:,} of {quantity(len(probabilities), 'held-out image')}",
             "train with a larger --batch_size or different --weights",
         )
     log_odds = _log_odds(probabilities)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.quality.fbeta import BETA, title
+from pipelines.errors import quantity
 from pipelines.labels import Finding
 
 FEW_IMAGES = 30
@@ -69,11 +70,11 @@ def _of_split(
             yield str(Finding(what, names))
 
     if held_out < FEW_IMAGES:
-        images = "a single held-out image" if held_out == 1 else f"only {held_out} held-out images"
+        images = "a single held-out image" if held_out == 1 else f"only {quantity(held_out, 'held-out image')}"
         yield f"thresholds and figures rest on {images}: they are hardly more than chance"
     if len(labels) > train:
-        images = "a single image" if train == 1 else f"only {train:,} images"
-        yield f"{len(labels):,} labels, but {images} to train on: most labels cannot be learnt"
+        images = "a single image" if train == 1 else f"only {quantity(train, 'image')}"
+        yield f"{quantity(len(labels), 'label')}, but {images} to train on: most labels cannot be learnt"
     yield from named("labels that no training image has, impossible to learn", of_train == 0)
     yield from named("labels without a held-out image, not measured", of_held_out == 0)
     everywhere = of_train + of_held_out == train + held_out

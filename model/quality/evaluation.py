@@ -13,6 +13,7 @@ from model.quality.fbeta import BETA
 from model.quality.never_given import find_never_given, lay_out_never_given
 from model.quality.reliability import Reliability
 from pipelines import labels
+from pipelines.errors import quantity
 from pipelines.labels import Finding, LabelSource
 from pipelines.results.files import NoOutputError
 from pipelines.results.outputs import open_output
@@ -180,7 +181,7 @@ def describe(evaluation: Evaluation, folder: str, source: LabelSource) -> dict[s
 def lay_out(evaluation: Evaluation) -> Iterator[str]:
     """Lay out an evaluation as lines of text, at most 100 columns wide except for names of images and labels."""
     scores = evaluation.scores
-    images = "1 image" if scores.images == 1 else f"{scores.images:,} images"
+    images = quantity(scores.images, "image")
     rounded = f" in {evaluation.computed_in}" * (evaluation.computed_in != "float32")
     yield f"{images} measured, predicted by the model {evaluation.model[:12]}{rounded}"
     yield from map(str, evaluation.findings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from model.quality.metrics import LabelScores
+from pipelines.errors import quantity
 from pipelines.labels import shown
 
 FEW_IMAGES = 10
@@ -47,9 +48,8 @@ def lay_out_never_given(never_given: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _line(why: str, names: Sequence[str]) -> str:
-    tags = "1 tag" if len(names) == 1 else f"{len(names):,} tags"
     more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-    return f"{tags} never given, {why}: {', '.join(names[:_SHOWN])}{more}"
+    return f"{quantity(len(names), 'tag')} never given, {why}: {', '.join(names[:_SHOWN])}{more}"
 
 
 def _why(scores: LabelScores, train_support: int | None) -> str:

@@ -21,7 +21,7 @@ from model.training import losses, network, tensorboard
 from model.training.losses import Loss
 from model.training.phases import Phase, has_ended
 from model.training.workspace import Workspace
-from pipelines.errors import ExitCode, ScenetagsError
+from pipelines.errors import ExitCode, ScenetagsError, quantity
 
 # Share of a phase in which the learning rate rises to its peak: the first steps would otherwise undo earlier learning.
 WARM_UP = 0.1
@@ -169,7 +169,8 @@ class Training:
             smaller = f"--batch_size {self.batch_size // 2}" if self.batch_size > 1 else "a smaller --image_size"
             side = self.model.input_shape[1]
             raise OutOfMemoryError(
-                f"{phase.name}: batches of {self.batch_size} images of {side} px do not fit into the memory of the GPU",
+                f"{phase.name}: batches of {quantity(self.batch_size, 'image')} of {side} px do not fit into the "
+                "memory of the GPU",
                 f"run the same command with {smaller}",
             ) from error
 

@@ -20,6 +20,7 @@ from model.training.workspace import Workspace
 from pipelines import labels
 from pipelines.commandline.parser import UsageError
 from pipelines.commandline.printing import show
+from pipelines.errors import quantity
 from pipelines.inference.bundle import Bundle
 
 
@@ -132,7 +133,7 @@ def read(found: Found, settings: Settings, workspace: Workspace) -> Data:
         found.files, settings.image_size, workspace.images, settings.rendering, settings.resize_filter
     )
     for repair, count in decoded.repairs.items():
-        show(f"{count} of {len(found.files)} images repaired: {repair}")
+        show(f"{count} of {quantity(len(found.files), 'image')} repaired: {repair}")
     findings = found.findings
     if decoded.unreadable:
         names = tuple(f"{os.path.basename(bad.path)} ({bad.reason})" for bad in decoded.unreadable)
@@ -171,8 +172,8 @@ def read(found: Found, settings: Settings, workspace: Workspace) -> Data:
             f"{settings.validation_labels} has none of the labels to train on: {labels.some_names(unjudged)}",
             "hold out images that were labelled with them",
         )
-    train, held_out_count = _count(len(divided.train), "image"), len(divided.validation)
-    show(f"{train} to train on, {held_out_count} held out, {_count(len(vocabulary), 'label')}")
+    train, held_out_count = quantity(len(divided.train), "image"), len(divided.validation)
+    show(f"{train} to train on, {held_out_count} held out, {quantity(len(vocabulary), 'label')}")
     told = cautions.of_split(vocabulary, training.targets, held_out.targets, settings.validation_fraction)
     show(*(f"caution: {caution}" for caution in (*cautions.of_start(before.is_complete), *told)))
     return Data(
@@ -195,10 +196,6 @@ def _drop(by: str, lost: Collection[str], findings: tuple[labels.Finding, ...]) 
     dropped = labels.Finding(f"labels found only on {by}, dropped", tuple(sorted(lost)))
     _report([dropped])
     return (*findings, dropped)
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _report(findings: Iterable[labels.Finding]) -> None:

@@ -26,6 +26,7 @@ from model.training.start import Start, read_weights
 from model.training.workspace import Workspace
 from pipelines.commandline.parser import UsageError
 from pipelines.commandline.printing import show
+from pipelines.errors import quantity
 from pipelines.inference.bundle import Bundle
 from pipelines.supervision.machine import available_cores, native_messages_muted
 
@@ -203,7 +204,7 @@ def _gather(settings: Settings, data: reading.Data, training: fitting.Training, 
                 f"the last of its phase within one standard error of the best {title(settings.beta)} over samples on "
                 "the held-out images, and not below the phase before"
             ),
-            machine="GPU" if network.on_gpu() else f"CPU, {available_cores()} cores",
+            machine="GPU" if network.on_gpu() else f"CPU, {quantity(available_cores(), 'core')}",
             mixed_precision=training.model.dtype_policy.name != "float32",
         ),
         calibration=outcome.calibrated,

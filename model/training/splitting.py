@@ -16,6 +16,7 @@ from model.data.sides import Side, SplitColumn, SplitError, read_sides
 from model.training.settings import Settings
 from pipelines import labels
 from pipelines.commandline.printing import show
+from pipelines.errors import quantity
 from pipelines.inference.bundle import Bundle
 from pipelines.labels import Finding, LabelledImages, some_names
 
@@ -194,7 +195,8 @@ def divide(settings: Settings, assignment: Assignment, examples: Examples, image
         sides = np.array(assignment.sides)
         divided, findings = _follow(sides, images, learnt)
     if assignment.groups is not None:
-        show(f"{len(examples.rows)} images in {groups.number(assignment.groups).max() + 1} groups")
+        number = int(groups.number(assignment.groups).max()) + 1
+        show(f"{quantity(len(examples.rows), 'image')} in {quantity(number, 'group')}")
     left_out = np.setdiff1d(np.arange(len(numbers)), np.concatenate(divided))
     copies = _find_copies(examples, divided, images)
     return Division(divided, left_out, (*(one for one in findings if one.names), *copies))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from model.training import network
 from model.training.settings import Settings
+from pipelines.errors import quantity
 from pipelines.inference.bundle import SAVED_MODEL, Bundle
 from pipelines.labels import Finding, some_names
 
@@ -48,7 +49,7 @@ class Start(NamedTuple):
         """Report which labels are new, and which of the bundle's are gone."""
         new, gone = sorted(set(labels) - set(self.labels)), sorted(set(self.labels) - set(labels))
         named = f"; new: {some_names(new)}" if new else ""
-        yield f"{len(labels) - len(new)} of {len(labels)} labels start from the bundle{named}"
+        yield f"{len(labels) - len(new)} of {quantity(len(labels), 'label')} start from the bundle{named}"
         if gone:
             yield str(Finding("labels of the bundle that no image has, dropped", tuple(gone)))
 
@@ -111,5 +112,5 @@ def _read_variables(bundle: Bundle, count: int) -> list[NDArray[np.float32]]:
     # The state of dropout's random numbers is among them.
     weights = [array for array in arrays if array.dtype == np.float32]
     if len(weights) != count:
-        raise ValueError(f"{len(weights)} weights instead of {count}")
+        raise ValueError(f"{quantity(len(weights), 'weight')} instead of {count}")
     return weights

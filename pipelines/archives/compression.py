@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import IO, Any, Protocol, cast
 
 from pipelines.archives.members import ArchiveBombError, DamagedArchiveError, UntrustedArchiveError
+from pipelines.errors import quantity
 from pipelines.supervision import interruption
 
 _CHUNK = 1 << 17
@@ -160,8 +161,8 @@ class _Unpacked(io.RawIOBase):
         self._position += len(unpacked)
         if self._position > self._limit:
             raise ArchiveBombError(
-                f"the archive unpacks to more than {self._limit:,} bytes, over {_LARGEST_RATIO} times its size; "
-                "if you trust it, unpack it yourself"
+                f"the archive unpacks to more than {quantity(int(self._limit), 'byte')}, over {_LARGEST_RATIO} times "
+                "its size; if you trust it, unpack it yourself"
             )
         return unpacked
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import IO, NamedTuple
 
 from pipelines.archives.members import DamagedArchiveError
+from pipelines.errors import quantity
 from pipelines.supervision import interruption
 
 _END, _END64, _LOCATOR = struct.Struct("<4s4H2LH"), struct.Struct("<4sQ2H2L4Q"), struct.Struct("<4sLQL")
@@ -174,7 +175,8 @@ class ZipDirectory:
             count += 1
         if count & end.given_bits != end.entries:
             raise DamagedArchiveError(
-                f"the archive is damaged: its directory has {count:,} entries, but its end record says {end.entries:,}"
+                f"the archive is damaged: its directory has {quantity(count, 'entry', 'entries')}, but its end "
+                f"record says {end.entries:,}"
             )
 
     def _open(self, end: _End) -> IO[bytes]:

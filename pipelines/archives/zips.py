@@ -28,6 +28,7 @@ from pipelines.archives.members import (
     refer_member,
 )
 from pipelines.archives.zip_directory import Entry, ZipDirectory
+from pipelines.errors import quantity
 from pipelines.images.limits import HEAD, SMALL_FILE
 from pipelines.records import Failure, ImageRef, Span, not_listed
 from pipelines.supervision import interruption
@@ -90,7 +91,9 @@ def read_in_zip(span: Span, size: int, admit: Admit) -> bytes:
         data = _inflate(data, size + 1)
         # Never more than the directory says, or a zip bomb would go off here.
         if len(data) != size:
-            raise DamagedArchiveError(f"the member does not unpack to {size:,} bytes, as the archive's directory says")
+            raise DamagedArchiveError(
+                f"the member does not unpack to {quantity(size, 'byte')}, as the archive's directory says"
+            )
     if zlib.crc32(data) != span.checksum:
         raise DamagedArchiveError("the member is damaged: its checksum differs from the archive's directory")
     return data

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pipelines.errors import quantity
 from pipelines.images.layout import DAMAGED_PROFILE, DamagedImageError, Layout, UnsupportedImageError
 from pipelines.images.profiles import is_like_srgb
 
@@ -100,7 +101,7 @@ def _with_fields(layout: Layout, header: Header, compression: int, data: bytes) 
     has_alpha = compression == _ALPHA_FIELDS or header.length >= _V3_HEADER
     masks = struct.unpack_from("<4I", data, 54)[: 4 if has_alpha else 3]
     if header.depth not in (16, 32):
-        raise DamagedImageError(f"damaged BMP: fields in pixels of {header.depth} bits")
+        raise DamagedImageError(f"damaged BMP: fields in pixels of {quantity(header.depth, 'bit')}")
     bits = [mask.bit_count() for mask in masks]
     if not all(_is_field(mask, header.depth) for mask in masks[:3]) or max(bits[:3]) > 8:
         raise UnsupportedImageError(f"BMP with fields of {', '.join(map(str, bits))} bits is not supported")

@@ -10,6 +10,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageChops, ImageCms
 
+from pipelines.errors import quantity
 from pipelines.images.layout import ImageTooLargeError
 
 MOST_PROFILE_BYTES = 16_000_000
@@ -49,7 +50,9 @@ def apply_profile(image: Image.Image, profile: bytes) -> tuple[Image.Image, str 
       ImageTooLargeError: the profile is larger than any printer's.
     """
     if len(profile) > MOST_PROFILE_BYTES:
-        raise ImageTooLargeError(f"ICC profile of {len(profile):,} bytes: the limit is {MOST_PROFILE_BYTES:,}")
+        raise ImageTooLargeError(
+            f"ICC profile of {quantity(len(profile), 'byte')}: the limit is {MOST_PROFILE_BYTES:,}"
+        )
     try:
         mode = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK"}.get(colour_space(profile))
         fitting = image.convert("RGB") if image.mode == "L" and mode == "RGB" else image

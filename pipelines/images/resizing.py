@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipelines.errors import quantity
 from pipelines.images.layout import ImageTooLargeError
 
 # The bytes of an image of mode RGB, its columns and rows, and those wanted.
@@ -99,7 +100,7 @@ def _bilinear16(image: Image.Image, box: _Box, columns: int, rows: int) -> NDArr
     longest = _MOST_BETWEEN // max(columns, rows)
     if max(width, height) > longest:
         raise ImageTooLargeError(
-            f"{width} x {height} pixels: a side of more than {longest:,} pixels cannot be resized to "
+            f"{width} x {height} pixels: a side of more than {quantity(longest, 'pixel')} cannot be resized to "
             f"{max(columns, rows)}"
         )
     resample = _fastest()

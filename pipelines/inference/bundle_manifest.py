@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.errors import ScenetagsError
+from pipelines.errors import ScenetagsError, quantity
 from pipelines.images.limits import RESIZINGS
 from pipelines.images.rendering import NO_RENDERING, Rendering, read_rendering
 from pipelines.inference.reference import Reference, read_reference
@@ -189,7 +189,7 @@ def _find_problem(manifest: BundleManifest) -> str | None:
 
 def _find_unusable_label(labels: Sequence[Any]) -> str | None:
     if not 1 <= len(labels) <= _MOST_LABELS:
-        return "labels are missing: at least one is needed" if not labels else f"{len(labels):,} labels are too many"
+        return f"too many labels: {len(labels):,}" if labels else "labels are missing: at least one is needed"
     for number, label in enumerate(labels, start=1):
         if not isinstance(label, str) or not label.strip():
             return f"label {number} is {_shown(label)}: labels must be text and not blank"
@@ -212,7 +212,7 @@ def _shown(value: Any) -> str:
 def _find_unusable_field(manifest: BundleManifest) -> str | None:
     problem = None
     if len(manifest.thresholds) != len(manifest.labels):
-        problem = f"{len(manifest.thresholds)} thresholds for {len(manifest.labels)} labels"
+        problem = f"{quantity(len(manifest.thresholds), 'threshold')} for {quantity(len(manifest.labels), 'label')}"
     elif wrong := [value for value in manifest.thresholds if not isinstance(value, float) or not 0 <= value <= 1]:
         problem = f"thresholds must be numbers between 0 and 1, not {_shown(wrong[0])}"
     elif not 1 <= manifest.image_size <= _LARGEST_IMAGE:
@@ -230,7 +230,7 @@ def _find_unusable_file(files: Mapping[str, Any]) -> str | None:
     if GOLDEN not in files:
         return f"{GOLDEN} is missing"
     if len(files) > _MOST_FILES:
-        return f"{len(files):,} files are too many"
+        return f"too many files: {len(files):,}"
     for name, digest in files.items():
         # Backslashes separate folders in some programs; what is not in its shortest form is another name elsewhere.
         if name.startswith("/") or ".." in name.split("/") or "\\" in name:

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.errors import ExitCode, ScenetagsError
+from pipelines.errors import ExitCode, ScenetagsError, quantity
 from pipelines.inference import ENGINES
 from pipelines.inference.bundle import LITERT_MODEL, SAVED_MODEL, Bundle, BundleError, Golden
 from pipelines.inference.gpu import tensorflow_has_gpu
@@ -171,8 +171,9 @@ def _check_golden(
     """
     if probabilities.shape != golden.probabilities.shape:
         raise BundleError(
-            f"engine {name} returns {probabilities.shape[-1]} probabilities per image, but bundle {bundle.path} has "
-            f"{len(bundle.labels)} labels"
+            f"engine {name} returns {quantity(probabilities.shape[-1], 'probability', 'probabilities')} per image, "
+            f"but bundle {bundle.path} has "
+            f"{quantity(len(bundle.labels), 'label')}"
         )
     differences = np.abs(probabilities - golden.probabilities)
     exact = precision == "float32"

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.errors import quantity
 from pipelines.inference.probabilities import are_probabilities
 
 _LARGEST = 1 << 29
@@ -75,8 +76,8 @@ def _find_problem(pixels: _Header, probabilities: _Header, image_size: int, labe
     expected = (pairs, image_size, image_size, 3), (pairs, labels)
     if pairs < 1 or (pixels.shape, probabilities.shape) != expected:
         return (
-            f"of shapes {pixels.shape} and {probabilities.shape} do not match image size {image_size} and {labels} "
-            "labels"
+            f"of shapes {pixels.shape} and {probabilities.shape} do not match image size {image_size} and "
+            f"{quantity(labels, 'label')}"
         )
     if pairs * (image_size * image_size * 3 + labels * 4) > _LARGEST:
         return f"are too many: {pairs:,} of {image_size} px"

@@ -26,7 +26,7 @@ def wilson_interval(hits: float, trials: int) -> Interval:
       ValueError: there are no trials, or more hits than trials.
     """
     if not 0 <= hits <= trials or not trials:
-        raise ValueError(f"{hits} hits of {trials} trials")
+        raise ValueError(f"not a hit rate: {hits} of {trials}")
     share, square = hits / trials, _NORMAL_95**2
     middle = (share + square / (2 * trials)) / (1 + square / trials)
     reach = _NORMAL_95 / (1 + square / trials) * math.sqrt(share * (1 - share) / trials + square / (4 * trials**2))

@@ -6,6 +6,7 @@ learnt.
 
 from __future__ import annotations
 
+from pipelines.errors import quantity
 from pipelines.inference.bundle import Bundle
 
 OVERSIZED = 4
@@ -26,15 +27,18 @@ def count_oversized(count: int, bundle: Bundle, tile: int) -> str:
       bundle: with which they were tagged.
       tile: side of the windows into which scenes were cut; 0 if they were not.
     """
-    return f"{count:,} {'image is' if count == 1 else 'images are'} {describe_oversized(bundle, tile)}"
+    return f"{quantity(count, 'image is', 'images are')} {describe_oversized(bundle, tile)}"
 
 
 def describe_oversized(bundle: Bundle, tile: int) -> str:
     """Say the same of one image, to be put behind its name."""
     if bundle.trained_side:
-        than, size = f"the training images ({bundle.trained_side:,} pixels)", f"{bundle.trained_side}"
+        than, size = f"the training images ({quantity(bundle.trained_side, 'pixel')})", f"{bundle.trained_side}"
     else:
-        than, size = f"what the model takes ({bundle.image_size:,} pixels)", "with the size of the training images"
+        than, size = (
+            f"what the model takes ({quantity(bundle.image_size, 'pixel')})",
+            "with the size of the training images",
+        )
     if tile and not is_oversized(tile, tile, bundle):
         remedy = "--tile cuts TIFF and JPEG 2000 files only"
     else:

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.errors import quantity
 from pipelines.images.appearance import HIGHEST, MEASURES
 from pipelines.images.rendering import COLOURS
 from pipelines.inference.reference import Reference
@@ -88,9 +89,8 @@ class Shift:
         if self.verdict == "alike":
             return "the images look like those that the model was trained on"
         if self.verdict == "unknown":
-            compared = f"{self.images:,} {'was' if self.images == 1 else 'were'} compared"
             why = (
-                f"at least {LEAST_IMAGES} are needed, and {compared}"
+                f"at least {LEAST_IMAGES} are needed, and {quantity(self.images, 'was', 'were')} compared"
                 if self.images
                 else "the bundle has no statistics of its training images, or no image was compared"
             )

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from pipelines import storage
+from pipelines.errors import quantity
 from pipelines.labels import tables
 from pipelines.labels.findings import LabelError, shown, some_names
 from pipelines.labels.tables import Table
@@ -193,7 +194,8 @@ def _unzip_one(data: bytes) -> tuple[str, bytes]:
         ]
         if len(files) != 1:
             raise LabelError(
-                f"the archive holds {len(files)} label files", "unpack it, and name the file, or the folder of them"
+                f"the archive holds {quantity(len(files), 'label file')}",
+                "unpack it, and name the file, or the folder of them",
             )
         with archive.open(files[0]) as member:
             unpacked = member.read(_MOST_BYTES + 1)

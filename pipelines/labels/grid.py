@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pipelines.errors import quantity
 from pipelines.labels import spelling
 from pipelines.labels.columns import Columns, find_columns, is_single
 from pipelines.labels.confidences import read_confidences
@@ -82,7 +83,7 @@ def _refuse_every_pair(names: Sequence[str], tags: Tags, columns: Columns) -> No
     are_single = all(len(of_row or ()) == 1 for of_row in tags)
     if are_single and min(len(images), len(every)) > 1 and len(pairs) == len(images) * len(every):
         raise LabelError(
-            f"each image has a row for each of {len(every)} labels, and column "
+            f"each image has a row for each of {quantity(len(every), 'label')}, and column "
             f"{shown(next(iter(columns.unread.values())))} may say which of them it has",
             "leave out the rows of labels that an image lacks, or call that column confidence if it says so by 0",
         )

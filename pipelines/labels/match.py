@@ -8,6 +8,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipelines.errors import quantity
 from pipelines.images.formats import ENDINGS
 from pipelines.images.hidden import hides, is_picture_of_bundle
 from pipelines.labels.findings import Finding, LabelError, shown, some_names
@@ -169,10 +170,9 @@ def _refuse_several(rows: Sequence[Row], fitting: Sequence[Collection[int]], nam
     several = [(row.name, fits) for row, fits in zip(rows, fitting, strict=True) if len(fits) > 1]
     if several:
         name, fits = several[0]
-        such = "1 such row" if len(several) == 1 else f"{len(several)} such rows"
         raise LabelError(
             f"{shown(name)} matches several images in {shown(where)}: {some_names(names[image] for image in fits)} "
-            f"({such} in total)",
+            f"({quantity(len(several), 'such row')} in total)",
             "choose a folder with one image per row, or write paths relative to that folder into the label file",
         )
 
@@ -199,7 +199,7 @@ def _refuse_contradictions(contradictory: Sequence[str], images: int) -> None:
     """Refuse files that contradict themselves on more than a few images: something else is wrong with them."""
     if len(contradictory) > _FEW * images:
         raise LabelError(
-            f"{len(contradictory)} of {images} images have rows that contradict one another: "
+            f"the rows contradict one another on {len(contradictory):,} of {quantity(images, 'image')}: "
             f"{some_names(contradictory)}",
             "keep the right row of each image",
         )

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from pipelines.errors import quantity
 from pipelines.labels import folders, grid, spelling
 from pipelines.labels.documents import Document, find_documents, naming
 from pipelines.labels.findings import Finding, LabelError, shown, some_names
@@ -62,7 +63,7 @@ def _describe_alike(labels: set[str], counts: Mapping[str, int], known: Sequence
     """Describe labels that look like a known or a more frequent one, in ASCII, which shows the difference."""
     ordered = [*known, *sorted(labels.difference(known), key=lambda label: (-counts[label], label))]
     return tuple(
-        f"{label!a} ({counts[label]} {'row' if counts[label] == 1 else 'rows'}) beside {other!a}"
+        f"{label!a} ({quantity(counts[label], 'row')}) beside {other!a}"
         for label, other in spelling.find_alike(ordered)
         if label in labels
     )
@@ -73,7 +74,7 @@ def _refuse_long(labels: Iterable[str], given: Sequence[str]) -> None:
     for label in sorted(labels):
         if len(label) > _LONGEST:
             raise LabelError(
-                f"{some_names(given)}: the label {shown(label)} has {len(label):,} characters",
+                f"{some_names(given)}: the label {shown(label)} has {quantity(len(label), 'character')}",
                 "name the column of tags by --tags_column, or what separates them by --separator",
             )
 

@@ -6,6 +6,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
+from pipelines.errors import quantity
+
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # Unicode categories of control and format characters and of spaces.
 _INVISIBLE = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs"})
@@ -77,4 +79,4 @@ def describe(label: str, rows: int, chosen: str) -> str:
     """Describe which spelling was read as which, and in how many rows; in ASCII if the two look the same."""
     alike = unicodedata.normalize("NFC", label) == unicodedata.normalize("NFC", chosen)
     before, after = (ascii(label), ascii(chosen)) if alike else (label, chosen)
-    return f"{before} ({rows} {'row' if rows == 1 else 'rows'}) into {after}"
+    return f"{before} ({quantity(rows, 'row')}) into {after}"

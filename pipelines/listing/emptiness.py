@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from pipelines.errors import quantity
 from pipelines.listing.lookup import EmptyInputError
 from pipelines.records import Listed
 
@@ -47,7 +48,7 @@ class Emptiness:
         """
         if self._empty and not found and not self._allowed:
             first = self._empty[0]
-            others = f", nor in the {len(self._empty):,} inputs together" if len(self._empty) > 1 else ""
+            others = f", nor in the {quantity(len(self._empty), 'input')} together" if len(self._empty) > 1 else ""
             remedy = "" if self._allowed is None else "if that is intended, add --allow_empty"
             raise EmptyInputError(f"{first.message}{others}", first.remedy or remedy)
         for error in self._empty:

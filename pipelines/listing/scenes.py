@@ -10,6 +10,7 @@ from itertools import repeat
 from typing import NamedTuple
 
 from pipelines import storage
+from pipelines.errors import quantity
 from pipelines.images import ImageError
 from pipelines.images.layout import UnsupportedImageError
 from pipelines.images.rendering import Rendering, pack_rendering
@@ -92,7 +93,7 @@ class Cutter:
         while self._queue:
             yield from self._take()
         if self._nowhere > _TOLD:
-            self._tell(f"{self._nowhere - _TOLD:,} more scenes: their windows get no geometry either")
+            self._tell(f"{quantity(self._nowhere - _TOLD, 'more scene')}: their windows get no geometry either")
         self.close()
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ import posixpath
 from collections.abc import Iterable, Iterator
 
 from pipelines import storage
+from pipelines.errors import quantity
 from pipelines.output.commit import carry_out, conclude, stage_manifest
 from pipelines.output.compatible import check_written_by_us
 from pipelines.output.earlier import read_earlier
@@ -108,7 +109,8 @@ def _gather(run: Run, accounts: Accounts, unlisted: Iterable[Unlisted]) -> tuple
             moves.append(Move(run.relative(staged), posixpath.join(folder, name)))
     if rows != accounts.inputs:
         raise OutputError(
-            f"{run.folder} holds {rows:,} rows for {accounts.inputs:,} inputs: its files were changed during the run",
+            f"{run.folder} holds {quantity(rows, 'row')} for {quantity(accounts.inputs, 'input')}: its files were "
+            "changed during the run",
             f"delete {run.folder}; the old rows are untouched",
         )
     return moves, emptied

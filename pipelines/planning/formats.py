@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
+from pipelines.errors import quantity
 from pipelines.inference import BATCH_SIZE
 from pipelines.planning import estimate, machines, precisions
 from pipelines.planning.estimate import CloudRun, Costs
@@ -51,8 +52,8 @@ def describe(plan: Plan, max_failure_rate: float) -> list[str]:
 
 def _describe_found(found: ListedInputs) -> Iterator[str]:
     images = found.inputs - found.not_listed
-    failed = f"; {_many(found.not_listed, 'more input')} could not be listed" if found.not_listed else ""
-    yield f"{_many(images, 'image')}, {_size(found.bytes)}, listed in {found.listing_seconds:.1f} s{failed}"
+    failed = f"; {quantity(found.not_listed, 'more input')} could not be listed" if found.not_listed else ""
+    yield f"{quantity(images, 'image')}, {_size(found.bytes)}, listed in {found.listing_seconds:.1f} s{failed}"
     if found.passed_over:
         yield "passed over: " + _commonest(found.passed_over)
 
@@ -62,9 +63,9 @@ def _describe_sample(plan: Plan, max_failure_rate: float) -> Iterator[str]:
     tagged = sampled.images - sampled.failed - sampled.empty
     whole = plan.found.inputs - plan.found.not_listed
     if sampled.images == whole:
-        yield f"sample: all {_many(whole, 'image')}"
+        yield f"sample: all {quantity(whole, 'image')}"
     else:
-        yield f"sample: {sampled.images:,} of {whole:,} images, chosen at random"
+        yield f"sample: {sampled.images:,} of {quantity(whole, 'image')}, chosen at random"
     for title, counts in (("formats", sampled.sources), ("repairs", sampled.repairs)):
         if tagged:
             yield f"  {title:9} {_commonest(counts, tagged) or 'none'}"
@@ -110,7 +111,7 @@ def _describe_costs(plan: Plan, costs: Costs, here: LocalRun) -> Iterator[str]:
 
 def _describe_here(plan: Plan, costs: Costs, here: LocalRun) -> Iterator[str]:
     rate = here.speed.images_per_second
-    yield f"on this machine, {_many(here.cores, 'core')}: {duration(here.seconds)}, {rate:.1f} images/s"
+    yield f"on this machine, {quantity(here.cores, 'core')}: {duration(here.seconds)}, {rate:.1f} images/s"
     if plan.trials:
         tried = ", ".join(f"{trial.batch_size}: {trial.seconds * 1e3:.1f} ms" for trial in plan.trials)
         yield f"  --batch_size {here.batch_size}: the smallest within 3 % of the fastest tried ({tried} per image)"
@@ -126,13 +127,13 @@ def _describe_here(plan: Plan, costs: Costs, here: LocalRun) -> Iterator[str]:
     measured = plan.reads_in_flight
     if here.speed.bottleneck == "fetching" and here.reads_in_flight > measured:
         yield (
-            f"    reading {measured} images at a time limits the rate; plan again with "
+            f"    reading {quantity(measured, 'image')} at a time limits the rate; plan again with "
             f"--reads_in_flight {here.reads_in_flight} to see the gain"
         )
     if plan.sampled.bytes_per_row:
         tagged = 1 - (plan.sampled.failed + plan.sampled.empty) / plan.sampled.images
         size = plan.sampled.bytes_per_row * (plan.found.inputs - plan.found.not_listed) * tagged
-        yield f"  predictions: {plan.sampled.bytes_per_row:.0f} bytes per row, {_size(size)} in total"
+        yield f"  predictions: {quantity(round(plan.sampled.bytes_per_row), 'byte')} per row, {_size(size)} in total"
 
 
 def _describe_cloud(plan: Plan) -> Iterator[str]:
@@ -141,13 +142,13 @@ def _describe_cloud(plan: Plan) -> Iterator[str]:
         return
     run, machine = plan.cloud, plan.cloud.machine
     yield (
-        f"on Dataflow, {_many(run.workers, 'worker')} of type {machine.name} "
-        f"({machine.vcpus} vCPUs, {machine.memory:g} GB): {duration(run.seconds)}, ${run.dollars:,.2f}"
+        f"on Dataflow, {quantity(run.workers, 'worker')} of type {machine.name} "
+        f"({quantity(machine.vcpus, 'vCPU')}, {machine.memory:g} GB): {duration(run.seconds)}, ${run.dollars:,.2f}"
     )
     yield f"  {_reason_for_workers(plan.asked, run)}"
     yield (
         f"  {run.start_share:.0%} of the time is worker start-up, assumed to take "
-        f"{estimate.WORKER_START_SECONDS / 60:.0f} minutes"
+        f"{quantity(round(estimate.WORKER_START_SECONDS / 60), 'minute')}"
         + ("; this machine would finish sooner" if plan.here and plan.here.seconds < run.seconds else "")
     )
     prices = f"${machines.DOLLARS_PER_VCPU_HOUR} per vCPU-hour, ${machines.DOLLARS_PER_GB_HOUR} per GB-hour"
@@ -168,10 +169,6 @@ def _reason_for_workers(asked: Asked, run: CloudRun) -> str:
     if run.seconds > asked.hours * 3600:
         return f"no number of workers finishes within --hours {asked.hours:g}; using {rule}"
     return f"the fewest that finish within --hours {asked.hours:g}"
-
-
-def _many(count: int, name: str) -> str:
-    return f"{count:,} {name}" + ("" if count == 1 else "s")
 
 
 def _commonest(counts: Sequence[Count], of: int | None = None) -> str:

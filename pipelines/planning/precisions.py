@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipelines.errors import quantity
 from pipelines.inference.engines import INSTALL_OPENVINO
 from pipelines.inference.intervals import Interval, wilson_interval
 from pipelines.inference.rules import Rules
@@ -153,8 +154,8 @@ def describe(precisions: Precisions | None, units: str, lacks_openvino: bool, he
             f"${rate.dollars_per_million:.2f} per million images on {rate.machine}"
         )
     yield (
-        f"  {changes.changed_images:,} of {changes.images:,} images would get different tags: "
-        f"{changes.added:,} added and {changes.removed:,} removed, of {changes.tags:,} tags"
+        f"  {changes.changed_images:,} of {quantity(changes.images, 'image')} would get different tags: "
+        f"{changes.added:,} added and {changes.removed:,} removed, of {quantity(changes.tags, 'tag')}"
     )
     yield f"  probabilities differ by {changes.mean:.4f} on average, and by {changes.largest:.4f} at most"
     share = precisions.changed_share

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 
 from pipelines import storage
+from pipelines.errors import quantity
 from pipelines.images.layout import ImageTooLargeError
 from pipelines.images.limits import Limits
 from pipelines.images.parts import Box
@@ -139,8 +140,8 @@ class Parts:
                 size += bytes_of(file, number)
         if size > self._limits.max_bytes:
             raise storage.FileTooLargeError(
-                f"{size:,} bytes of the scene have to be read at once: exceeds the limit of "
-                f"{self._limits.max_bytes:,} (predict --max_bytes)"
+                f"{quantity(size, 'byte of the scene has', 'bytes of the scene have')} to be read at once: "
+                f"exceeds the limit of {self._limits.max_bytes:,} (predict --max_bytes)"
             )
         needed = memory_of(scene, number)
         if needed > self._budget.memory:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from pipelines import archives, storage
 from pipelines.archives import Admit
+from pipelines.errors import quantity
 from pipelines.images import DecodeSettings, ImageError, Resized, decode_resized
 from pipelines.images.formats import recognize
 from pipelines.images.head import Cost, holds_interpreter, judge_head
@@ -129,7 +130,7 @@ class ImageSource:
             return self._fetch_window(self._windows, ref)
         size = max(ref.size, ref.place.length if ref.place else 0)
         if size > self._limits.max_bytes:
-            message = f"{size:,} bytes: exceeds the limit of {self._limits.max_bytes:,} (predict --max_bytes)"
+            message = f"{quantity(size, 'byte')}: exceeds the limit of {self._limits.max_bytes:,} (predict --max_bytes)"
             return Refusal("read", storage.FileTooLargeError.__name__, message)
         allowance = Allowance(self._budget, waits)
         try:
@@ -193,7 +194,7 @@ class ImageSource:
         except (ImageError, OSError) as error:
             return refused(error)
         except MemoryError as error:
-            return refusal("read", error, f"{ref.size:,} bytes do not fit in memory")
+            return refusal("read", error, f"{quantity(ref.size, 'byte does', 'bytes do')} not fit in memory")
 
     def _fetch_admitted(self, ref: ImageRef, allowance: Allowance) -> bytes:
         """Fetch an image, with an allowance for all that it takes until it is decoded.

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines import storage
-from pipelines.errors import ScenetagsError
+from pipelines.errors import ScenetagsError, quantity
 from pipelines.inference.scale import count_oversized
 from pipelines.output.run import FAILURES, Accounts, Run
 from pipelines.results.outputs import open_output
@@ -23,7 +23,7 @@ def summarize(run: Run, accounts: Accounts, where: str) -> list[str]:
     seconds = time.time() - run.started
     worked_on = accounts.predictions + accounts.failures + accounts.empty
     lines = [
-        f"{accounts.inputs:,} {'image' if accounts.inputs == 1 else 'images'}: {accounts.predictions:,} tagged, "
+        f"{quantity(accounts.inputs, 'image')}: {accounts.predictions:,} tagged, "
         f"{accounts.failures:,} failed, "
         + f"{accounts.empty:,} empty, " * bool(accounts.empty)
         + f"{accounts.skipped:,} skipped as already tagged",
@@ -43,10 +43,11 @@ def summarize(run: Run, accounts: Accounts, where: str) -> list[str]:
     if accounts.oversized:
         lines.append(f"caution: {count_oversized(accounts.oversized, run.bundle, run.grid.tile)}")
     if not accounts.balanced:
+        found = accounts.predictions + accounts.failures + accounts.skipped + accounts.empty
         lines.append(
-            f"ROW COUNT MISMATCH: {accounts.inputs:,} inputs, but "
-            f"{accounts.predictions + accounts.failures + accounts.skipped + accounts.empty:,} rows and skips; please "
-            "report this"
+            f"ROW COUNT MISMATCH: {quantity(accounts.inputs, 'input')}, but "
+            f"{quantity(found, 'row or skip', 'rows and skips')}; "
+            "please report this"
         )
     tagged = accounts.predictions + accounts.skipped
     for table, count in (("predictions", tagged), ("failures", accounts.failures)):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines import storage
-from pipelines.errors import ScenetagsError
+from pipelines.errors import ScenetagsError, quantity
 from pipelines.results.labels import check_label, some_labels
 from pipelines.storage.strict_json import without_repeats
 
@@ -72,7 +72,10 @@ def _by_label(named: str, described: Any) -> Mapping[str, Any]:
         case {"labels": [*labels], "thresholds": [*thresholds]} if len(labels) == len(thresholds):
             return dict(zip(map(str, labels), thresholds, strict=True))
         case {"labels": [*labels], "thresholds": [*thresholds]}:
-            raise ThresholdsError(f"--thresholds {named} has {len(labels)} labels and {len(thresholds)} thresholds")
+            raise ThresholdsError(
+                f"--thresholds {named} has {quantity(len(labels), 'label')} and "
+                f"{quantity(len(thresholds), 'threshold')}"
+            )
         case {"thresholds": dict(thresholds)}:
             return thresholds
         case dict():

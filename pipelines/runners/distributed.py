@@ -22,7 +22,7 @@ from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import UsageError
 from pipelines.commandline.printing import log
 from pipelines.credentials import without_secrets
-from pipelines.errors import StillRunningError
+from pipelines.errors import StillRunningError, quantity
 from pipelines.job.counters import read_meter
 from pipelines.job.steps.listing import Inputs
 from pipelines.job.tagging import TagImages, tag_listed
@@ -120,7 +120,10 @@ def run_on_workers(tagging: TagImages, options: PredictOptions, beam_options: Pi
             raise JobFailedError("all that the workers staged was damaged before it was merged; check their storage")
         # While this machine slept, another run may have taken over, and marked this one as killed.
         check_still_held(tagging.run)
-        log(f"scenetags predict: {accounts.inputs:,} images are committed; the job continues", severity="INFO")
+        log(
+            f"scenetags predict: {quantity(accounts.inputs, 'image is', 'images are')} committed; the job continues",
+            severity="INFO",
+        )
         before, accounts = accounts, _run_wave(replace(tagging, wave=Wave(accounts)), options, beam_options)
     return accounts
 

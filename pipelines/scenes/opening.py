@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from pipelines.errors import quantity
 from pipelines.images.layout import ImageTooLargeError
 from pipelines.images.rendering import Rendering
 from pipelines.records import ImageRef
@@ -64,7 +65,8 @@ def _check_windows(division: Division) -> None:
     windows = -(-division.width // division.grid.stride) * -(-division.height // division.grid.stride)
     if windows > _MOST_WINDOWS:
         raise ImageTooLargeError(
-            f"scene of {division.width:,} x {division.height:,} pixels: about {windows:,} windows, and the limit is "
+            f"scene of {division.width:,} x {division.height:,} pixels: about {quantity(windows, 'window')}, and the "
+            "limit is "
             f"{_MOST_WINDOWS:,}",
             "choose a larger --stride",
         )

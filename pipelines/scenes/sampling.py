@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines import storage
+from pipelines.errors import quantity
 from pipelines.images import decode_values
 from pipelines.images.layout import DamagedImageError, ImageTooLargeError, UntrustedColoursError
 from pipelines.images.parts import Box, Data
@@ -54,8 +55,8 @@ def check_block(image: DividedTiff) -> None:
     """
     if prod(image.block) > _MOST_BLOCK:
         raise ImageTooLargeError(
-            f"{image.grid.what}s of {prod(image.block):,} pixels: more than {_MOST_BLOCK:,} are not decoded at once "
-            "where a scene is looked at as a whole",
+            f"{image.grid.what}s of {quantity(prod(image.block), 'pixel')}: more than {_MOST_BLOCK:,} are not decoded "
+            "at once where a scene is looked at as a whole",
             "rewrite it in tiles, e.g. with gdal_translate -of COG",
         )
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from pipelines.errors import quantity
 from pipelines.images.layout import UnsupportedImageError, UntrustedColoursError
 from pipelines.images.products import PRODUCTS
 from pipelines.images.rendering import COLOURS, Rendering
@@ -166,7 +167,7 @@ def _describe(plane: _Plane) -> Iterator[str]:
 
 
 def _describe_pixels(size: tuple[int, int], sample: tuple[int, int]) -> str:
-    return f"{size[0]:,} x {size[1]:,} pixels of {sample[1]} bits ({FORMATS.get(sample[0], 'undefined')})"
+    return f"{size[0]:,} x {size[1]:,} pixels of {quantity(sample[1], 'bit')} ({FORMATS.get(sample[0], 'undefined')})"
 
 
 def _unlike(first: str, second: str, one: str, other: str) -> UnsupportedImageError:

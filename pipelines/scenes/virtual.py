@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import escape, quoteattr
 
 from pipelines import storage
+from pipelines.errors import quantity
 from pipelines.images.layout import DamagedImageError, ImageTooLargeError, UnsupportedImageError
 from pipelines.images.rendering import Rendering
 from pipelines.images.tiff.directories import Directory
@@ -139,7 +140,7 @@ def read_virtual(file: File) -> Virtual:
       OSError: it cannot be read.
     """
     if file.size > _MOST_BYTES:
-        raise ImageTooLargeError(f"VRT of {file.size:,} bytes: the limit is {_MOST_BYTES:,}")
+        raise ImageTooLargeError(f"VRT of {quantity(file.size, 'byte')}: the limit is {_MOST_BYTES:,}")
     data = storage.read_range(file.path, 0, file.size, file.fingerprint)
     try:
         # Honest ones define no entities; those of a stranger could grow without bound.
@@ -206,7 +207,7 @@ def _read_band(band: ElementTree.Element, number: int, width: int, height: int) 
     sources = [child for child in band if child.tag.endswith("Source")]
     if len(sources) != 1:
         raise UnsupportedImageError(
-            f"{what} is made of {len(sources)} files, and not of one: mosaics are not supported",
+            f"{what} is made of {quantity(len(sources), 'file')}, and not of one: mosaics are not supported",
             "tag the files that it is made of, or make a file of it, e.g. with gdal_translate -of COG",
         )
     [source] = sources

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import IO
 
+from pipelines.errors import quantity
 from pipelines.storage.errors import FileTooLargeError
 
 MAGIC = b"\x1f\x8b"
@@ -46,7 +47,7 @@ def unpack(data: bytes, most: int | None) -> bytes:
     for piece in _inflate([data]):
         whole += piece
         if most is not None and len(whole) > most:
-            raise FileTooLargeError(f"the file exceeds the limit of {most:,} bytes once it is unpacked")
+            raise FileTooLargeError(f"the file exceeds the limit of {quantity(most, 'byte')} once it is unpacked")
     return bytes(whole)
 
 

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any, TypeVar
 
+from pipelines.errors import quantity
 from pipelines.storage.errors import PASSING_ERRORS, ChangedFileError, FileTooLargeError, TransientError
 from pipelines.storage.locks.files import LockFile, read_owner
 from pipelines.storage.locks.leases import lease
@@ -280,7 +281,9 @@ def _read(path: str, max_bytes: int | None) -> bytes:
             size = len(data)
             data += file.read(min(size, max_bytes + 1 - size))
         if max(size, len(data)) > max_bytes:
-            raise FileTooLargeError(f"{max(size, len(data)):,} bytes exceed the limit of {max_bytes:,}")
+            raise FileTooLargeError(
+                f"{quantity(max(size, len(data)), 'byte exceeds', 'bytes exceed')} the limit of {max_bytes:,}"
+            )
         return data
 
 

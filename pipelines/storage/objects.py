@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, NamedTuple, Protocol
 
+from pipelines.errors import quantity
 from pipelines.storage.errors import FileTooLargeError, TransientError
 
 ABSENT = ""
@@ -189,7 +190,7 @@ class LimitedBuffer(io.BytesIO):
         """
         seconds = time.monotonic() - self._began
         if seconds > DEADLINE_SECONDS + self.tell() / SLOWEST_BYTES_PER_SECOND:
-            raise TransientError(errno.ETIMEDOUT, f"only {self.tell():,} bytes arrived in {seconds:.0f} s")
+            raise TransientError(errno.ETIMEDOUT, f"only {quantity(self.tell(), 'byte')} arrived in {seconds:.0f} s")
         if self._most is not None and self.tell() + len(data) > self._most:
-            raise FileTooLargeError(f"the file exceeds the limit of {self._most:,} bytes")
+            raise FileTooLargeError(f"the file exceeds the limit of {quantity(self._most, 'byte')}")
         return super().write(data)

@@ -14,7 +14,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TextIO, TypeVar
 
-from pipelines.errors import ExitCode, ScenetagsError
+from pipelines.errors import ExitCode, ScenetagsError, quantity
 from pipelines.records import Failure
 
 FAILURES_REPORTED = 5
@@ -29,7 +29,7 @@ class TooManyFailuresError(ScenetagsError):
     exit_code = ExitCode.TOO_MANY_FAILURES
 
     def __init__(self, failures: int, first: Sequence[Failure]) -> None:
-        super().__init__(f"{failures:,} {'image' if failures == 1 else 'images'} failed")
+        super().__init__(f"{quantity(failures, 'image')} failed")
         self.failures = failures
         self.first = first
 
@@ -164,7 +164,7 @@ def show_bar(meter: Meter, stopped: threading.Event, stream: TextIO) -> None:
     with tqdm(total=meter.total, unit="image", file=stream, dynamic_ncols=True, smoothing=0.05) as bar:
         while True:
             last = stopped.wait(SECONDS_BETWEEN_FRAMES)
-            bar.set_postfix_str(f"{meter.failures:,} failures", refresh=False)
+            bar.set_postfix_str(quantity(meter.failures, "failure"), refresh=False)
             bar.total = meter.total - meter.skipped
             bar.update(meter.done - meter.skipped - bar.n)
             if last:
@@ -215,7 +215,7 @@ def show_listing_lines(tally: Tally, stopped: threading.Event, report: Callable[
 
 def listing_line(tally: Tally, seconds: float) -> str:
     """Describe the progress of a listing after this many seconds."""
-    return f"listing: {tally.names:,} names so far, {tally.names / seconds:,.0f} per second"
+    return f"listing: {quantity(tally.names, 'name')} so far, {tally.names / seconds:,.0f} per second"
 
 
 def duration(seconds: float) -> str:
@@ -231,7 +231,8 @@ def line(meter: Meter, seconds: float) -> str:
     """Describe a run's progress after this many seconds."""
     rate = meter.rate(seconds)
     left = f", {duration((meter.total - meter.done) / rate)} left" if rate else ""
-    return f"{meter.done:,} of {meter.total:,} images, {rate:.1f} per second{left}, {meter.failures:,} failures"
+    images, failures = quantity(meter.total, "image"), quantity(meter.failures, "failure")
+    return f"{meter.done:,} of {images}, {rate:.1f} per second{left}, {failures}"
 
 
 @contextmanager

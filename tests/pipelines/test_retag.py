@@ -50,7 +50,7 @@ def test_thresholds_come_from_a_file_of_any_kind(
     assert manifest(output)["thresholds"] == NEW
     assert manifest(output)["retagged"]["lost"] == {"clear": 1, "bare ground": 0, "road": 0}
     printed = capsys.readouterr().out
-    assert printed.splitlines()[0] == f"{output}: 1 of 1 predictions got different tags"
+    assert printed.splitlines()[0] == f"{output}: 1 of 1 prediction got different tags"
     # In float32, the road's probability reaches its threshold.
     assert [line.split() for line in printed.splitlines()[-1:]] == [["road", "0.2137", "to", "0.3", "0", "1", "0", "1"]]
 
@@ -101,7 +101,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "no JSON": (named("clear: 0.5"), "is not JSON: Expecting value"),
     "more labels": (
         named('{"labels": ["clear", "road"], "thresholds": [0.5]}'),
-        "t.json has 2 labels and 1 thresholds",
+        "t.json has 2 labels and 1 threshold",
     ),
     "digits": (named('{"clear": ' + "1" * 5000 + "}"), "is not JSON: a number has too many digits"),
     "too deep": (named("[" * 100_000), "is not JSON: it is nested too deeply"),

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from pipelines.errors import quantity
 from pipelines.images.jpeg.frames import FRAME_MARKERS, Frame, read_frame
 from pipelines.images.jpeg.scans import MOST_SEGMENTS, check_scans, in_one_scan, interval_ends
 from pipelines.images.layout import (
@@ -51,13 +52,15 @@ def read_jpeg(data: bytes) -> Layout:
     segments = list(_read_segments(data))
     frames = [segment for segment in segments if segment.marker in FRAME_MARKERS]
     if len(frames) != 1:
-        raise DamagedImageError(f"damaged JPEG: {len(frames)} frame headers")
+        raise DamagedImageError(f"damaged JPEG: {quantity(len(frames), 'frame header')}")
     frame = read_frame(frames[0].marker, frames[0].payload)
     samples = len(frame.ids)
     if frame.bits != 8:
         raise UnsupportedImageError(f"{frame.bits}-bit JPEG: only 8 bits per sample are supported")
     if samples not in (1, 3, 4):
-        raise UntrustedColoursError(f"JPEG with {samples} components: only 1, 3 or 4 have a known colour meaning")
+        raise UntrustedColoursError(
+            f"JPEG with {quantity(samples, 'component')}: only 1, 3 or 4 have a known colour meaning"
+        )
     adobe = [part.payload[11] for part in segments if part.marker == _APP14 and _matters(part)]
     jfif = any(part.marker == _APP0 and _matters(part) for part in segments)
     about = [part for part in segments if part.marker in _ABOUT]
@@ -206,6 +209,6 @@ def _read_segments(data: bytes, start: int = 0, end: int | None = None) -> Itera
             raise DamagedImageError(f"damaged JPEG: another one begins at byte {at} before its pixel data")
         (length,) = struct.unpack_from(">H", data, at + 2)
         if length < 2:
-            raise DamagedImageError(f"damaged JPEG: a segment of {length} bytes at byte {at}")
+            raise DamagedImageError(f"damaged JPEG: a segment of {quantity(length, 'byte')} at byte {at}")
         yield _Segment(marker, data[at + 4 : at + 2 + length], at, at + 2 + length)
         at += 2 + length

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from pipelines.errors import quantity
 from pipelines.images.jpeg.frames import Frame
 from pipelines.images.layout import DamagedImageError, ImageTooLargeError
 
@@ -71,7 +72,8 @@ def check_scans(data: bytes, frame: Frame, interval: int, start: int, end: int |
     scans = list(islice(_read_scans(data, start, len(data) if end is None else end, interval), most + 1))
     if len(scans) > most:
         raise ImageTooLargeError(
-            f"JPEG with more than {most} scans of {pixels:,} pixels each: decoding would take too long"
+            f"JPEG with more than {quantity(most, 'scan')} of {quantity(pixels, 'pixel')} each: decoding would take "
+            "too long"
         )
     if in_one_scan(data, frame, start):
         _check_scan(data, frame, scans[0])
@@ -98,7 +100,9 @@ def _check_passes(data: bytes, frame: Frame, scans: Sequence[_Scan]) -> None:
             known[component][first : last + 1] = [after] * (last + 1 - first)
     missing = sum(set(lowest) != {0} for lowest in known.values())
     if missing:
-        raise DamagedImageError(f"truncated JPEG: scans of {missing} of its {len(frame.ids)} components are missing")
+        raise DamagedImageError(
+            f"truncated JPEG: it lacks scans of {missing} of its {quantity(len(frame.ids), 'component')}"
+        )
 
 
 def lengthen(data: bytes, start: int, *, one_scan: bool, arithmetic: bool = False) -> bytes:
@@ -183,7 +187,7 @@ def _read_scans(data: bytes, at: int, end: int, interval: int = 0) -> Iterator[_
         following = found.start()
         if marker == 0xDA:
             if length < 6:
-                raise DamagedImageError(f"damaged JPEG: a scan header of {length} bytes at byte {at}")
+                raise DamagedImageError(f"damaged JPEG: a scan header of {quantity(length, 'byte')} at byte {at}")
             yield _Scan(payload, start, following, interval, restarts)
         if data[following + 1] == 0xD9:
             return
@@ -206,7 +210,9 @@ def _check_scan(data: bytes, frame: Frame, scan: _Scan) -> None:
         bits, least = (scan.header[-3] == 0) if frame.progressive else 2, 1
         needed = max(1, -(-sum(blocks) * bits // 8))
     if scan.end - scan.start < needed:
-        raise DamagedImageError(f"truncated JPEG: a scan of {scan.end - scan.start:,} bytes at byte {scan.start}")
+        raise DamagedImageError(
+            f"truncated JPEG: a scan of {quantity(scan.end - scan.start, 'byte')} at byte {scan.start}"
+        )
     scan = _without_last_marker(data, scan)
     if not scan.interval and not scan.restarts:
         return
@@ -232,10 +238,14 @@ def _check_restarts(data: bytes, scan: _Scan, units: int, bits: int, least: int)
     # The header can claim millions of markers, so their number is compared before they are listed.
     places = [mark.start() for mark in islice(found, expected + 1)]
     if len(places) != expected or any(data[at + 1] != 0xD0 + number % 8 for number, at in enumerate(places)):
-        raise DamagedImageError(f"damaged JPEG: {len(places)} restart markers instead of {expected}, or out of order")
+        raise DamagedImageError(
+            f"damaged JPEG: {quantity(len(places), 'restart marker')} instead of {expected}, or out of order"
+        )
     starts = [scan.start, *(at + 2 for at in places)]
     needed = max(least, -(-min(units, scan.interval) * bits // 8))
     if any(end - start < needed for start, end in zip(starts, places, strict=False)):
-        raise DamagedImageError(f"damaged JPEG: less than {needed:,} bytes between two of its restart markers")
+        raise DamagedImageError(
+            f"damaged JPEG: less than {quantity(needed, 'byte')} between two of its restart markers"
+        )
     if scan.end - starts[-1] < max(least, -(-(units - expected * scan.interval) * bits // 8)):
         raise DamagedImageError("damaged JPEG: too little data after the last of its restart markers")

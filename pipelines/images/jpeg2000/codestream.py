@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import NamedTuple
 
+from pipelines.errors import quantity
 from pipelines.images.jpeg2000.codings import (
     CODING_SEGMENTS,
     Coding,
@@ -69,10 +70,12 @@ def read_codestream(data: bytes, start: int, end: int, size: Size) -> Codestream
     """
     tiles = size.tiles[0] * size.tiles[1]
     if tiles > MOST_TILES:
-        raise ImageTooLargeError(f"JPEG 2000 of {tiles:,} tiles: the limit is {MOST_TILES:,}")
+        raise ImageTooLargeError(f"JPEG 2000 of {quantity(tiles, 'tile')}: the limit is {MOST_TILES:,}")
     pixels = size.width * size.height
     if pixels > max(_FEW_PIXELS, _MOST_PER_BYTE * (end - start)):
-        raise ImageTooLargeError(f"JPEG 2000 of {pixels:,} pixels in {end - start:,} bytes: too few for a picture")
+        raise ImageTooLargeError(
+            f"JPEG 2000 of {quantity(pixels, 'pixel')} in {quantity(end - start, 'byte')}: too few for a picture"
+        )
     segments: list[Segment] = []
     at, left = _read_segments(data, start + 2, end, SOT, segments, MOST_SEGMENTS)
     codings = Codings(apply_segments(segments, len(size.bits), ()), {})
@@ -97,7 +100,7 @@ def read_codestream(data: bytes, start: int, end: int, size: Size) -> Codestream
         raise DamagedImageError(f"truncated JPEG 2000: neither a tile nor the end at byte {at}")
     missing = tiles - len({part.tile for part in parts if part.tile < tiles})
     if missing:
-        raise DamagedImageError(f"truncated JPEG 2000: {missing:,} of its {tiles:,} tiles are missing")
+        raise DamagedImageError(f"truncated JPEG 2000: it lacks {missing:,} of its {quantity(tiles, 'tile')}")
     check_work(size, codings, end - start)
     return Codestream(tuple(parts), (*codings.main, *chain.from_iterable(codings.of_tiles.values())), at)
 

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from pipelines.errors import quantity
 from pipelines.images.jpeg2000.size import Size
 from pipelines.images.layout import DamagedImageError, ImageTooLargeError
 
@@ -97,12 +98,13 @@ def check_work(size: Size, codings: Codings, length: int) -> None:
         records = sum(_count_records(coding, size.tile) for coding in different)
         if records > _MOST_RECORDS:
             raise ImageTooLargeError(
-                f"JPEG 2000 with {records:,} code blocks and packets in a tile: the limit is {_MOST_RECORDS:,}"
+                f"JPEG 2000 with {quantity(records, 'code block or packet', 'code blocks and packets')} in a tile: "
+                f"the limit is {_MOST_RECORDS:,}"
             )
         places = _count_places(different, size)
         if places > _MOST_PLACES:
             raise ImageTooLargeError(
-                f"JPEG 2000 whose packets may begin at {places:,} places: the limit is {_MOST_PLACES:,}"
+                f"JPEG 2000 whose packets may begin at {quantity(places, 'place')}: the limit is {_MOST_PLACES:,}"
             )
     columns, rows = size.tile_spans()
     packets = _count_packets(codings.main, columns, rows)
@@ -112,9 +114,9 @@ def check_work(size: Size, codings: Codings, length: int) -> None:
         packets += _count_packets(its_own, *place) - _count_packets(codings.main, *place)
     # Each takes at least a byte.
     if packets > length:
-        raise DamagedImageError(f"truncated JPEG 2000: {length:,} bytes for {packets:,} packets")
+        raise DamagedImageError(f"truncated JPEG 2000: {quantity(length, 'byte')} for {quantity(packets, 'packet')}")
     if packets > _MOST_PACKETS:
-        raise ImageTooLargeError(f"JPEG 2000 of {packets:,} packets: the limit is {_MOST_PACKETS:,}")
+        raise ImageTooLargeError(f"JPEG 2000 of {quantity(packets, 'packet')}: the limit is {_MOST_PACKETS:,}")
 
 
 def _read_coding(style: int, layers: int, parameters: bytes) -> Coding:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from pipelines.errors import quantity
 from pipelines.images.jpeg2000.codestream import Codestream, add_no_packets, read_codestream, with_true_counts
 from pipelines.images.jpeg2000.size import SIGNATURE, Size, read_size
 from pipelines.images.layout import DamagedImageError, Layout, UnsupportedImageError, UntrustedColoursError
@@ -150,7 +151,7 @@ def walk_boxes(data: Data, at: int, end: int) -> Iterator[tuple[bytes, int, int]
             start += 8
         box_end = at + length if length else end
         if box_end < start:
-            raise DamagedImageError(f"damaged JPEG 2000: a box of {length} bytes at byte {at}")
+            raise DamagedImageError(f"damaged JPEG 2000: a box of {quantity(length, 'byte')} at byte {at}")
         yield name, start, box_end
         at = box_end
     raise DamagedImageError(f"damaged JPEG 2000: more than {_MOST_BOXES:,} boxes")
@@ -209,7 +210,7 @@ def _read_space(boxes: _Boxes, samples: int) -> tuple[int, bytes | None]:
         return named, profile
     if samples not in (1, 2, 3) and not profile:
         raise UntrustedColoursError(
-            f"JPEG 2000 with {samples} components and no colour space: its colours are ambiguous"
+            f"JPEG 2000 with {quantity(samples, 'component')} and no colour space: its colours are ambiguous"
         )
     return _GRAY if samples < 3 else _SRGB, profile
 
@@ -226,10 +227,11 @@ def _read_palette(boxes: _Boxes, bits: Sequence[int]) -> bytes:
     plain = b"".join(struct.pack(">HBB", 0, 1, column) for column in range(3))
     if len(bits) != 1 or bits[0] > 8 or palette[2:6] != b"\3\7\7\7" or mapping != plain:
         raise UnsupportedImageError(
-            f"JPEG 2000 with a palette of {columns} columns: only those of red, green and blue in 8 bits are supported"
+            f"JPEG 2000 with a palette of {quantity(columns, 'column')}: only those of red, green and blue in 8 bits "
+            "are supported"
         )
     if not 0 < entries <= 1024 or len(palette) < 6 + 3 * entries:
-        raise DamagedImageError(f"damaged JPEG 2000: a palette of {entries} colours")
+        raise DamagedImageError(f"damaged JPEG 2000: a palette of {quantity(entries, 'colour')}")
     order = _read_channels(boxes, 3, _SRGB).order
     colours = [bytes(palette[at + column] for column in order) for at in range(6, 6 + 3 * entries, 3)]
     # Pillow decodes samples of fewer bits to the upper ones of 8.
@@ -264,7 +266,8 @@ def _read_channels(boxes: _Boxes, samples: int, space: int) -> _Channels:
         raise UnsupportedImageError("JPEG 2000 with components in an unusual order is not supported")
     if samples - colours not in others or max(order) >= samples:
         raise UntrustedColoursError(
-            f"JPEG 2000 with {samples} components in a colour space of {colours}: it does not say which are its colours"
+            f"JPEG 2000 with {quantity(samples, 'component')} in a colour space of {colours}: it does not say which "
+            "are its colours"
         )
     return _Channels(order, opacity)
 

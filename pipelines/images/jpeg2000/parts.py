@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from pipelines.errors import quantity
 from pipelines.images.jpeg2000.codestream import (
     EOC,
     MOST_PARTS,
@@ -114,7 +115,8 @@ class DividedJpeg2000(NamedTuple):
         for (start, length), piece in zip(part.spans, pieces, strict=True):
             if len(piece) < length:
                 raise DamagedImageError(
-                    f"truncated JPEG 2000: the tile part at byte {start:,} has {len(piece):,} of {length:,} bytes"
+                    f"truncated JPEG 2000: the tile part at byte {start:,} has {len(piece):,} of "
+                    f"{quantity(length, 'byte')}"
                 )
             (number,) = struct.unpack_from(">4xH", piece)
             parts += [struct.pack(">2sHHI", SOT, 10, renumbered[number], length), piece[10:]]
@@ -137,7 +139,7 @@ def read_tiles(data: Data) -> DividedJpeg2000:
     size = read_size(data, start)
     tiles = size.tiles[0] * size.tiles[1]
     if tiles > MOST_TILES:
-        raise ImageTooLargeError(f"JPEG 2000 of {tiles:,} tiles: the limit is {MOST_TILES:,}")
+        raise ImageTooLargeError(f"JPEG 2000 of {quantity(tiles, 'tile')}: the limit is {MOST_TILES:,}")
     header, at = _read_header(data, start)
     spans: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for _ in range(MOST_PARTS):
@@ -162,7 +164,7 @@ def _find_codestream(data: Data) -> tuple[int, bytes]:
     for name, start, end in walk_boxes(data, 0, len(data)):
         if name == b"jp2h" and not boxes:
             if end - start > _MOST_HEADER:
-                raise ImageTooLargeError(f"JPEG 2000 whose header has {end - start:,} bytes")
+                raise ImageTooLargeError(f"JPEG 2000 whose header has {quantity(end - start, 'byte')}")
             boxes = data[start:end]
         if name == b"jp2c":
             if boxes[4:8] != b"ihdr" or len(boxes) < 22:

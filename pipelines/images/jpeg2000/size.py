@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
+from pipelines.errors import quantity
 from pipelines.images.layout import DamagedImageError
 from pipelines.images.parts import Data
 
@@ -62,7 +63,9 @@ def read_size(data: Data, start: int) -> Size:
     head = data[start + 4 : start + 42]
     length, right, bottom, left, top, *tile, tile_left, tile_top, count = struct.unpack(">H2x8IH", head)
     if length != 38 + 3 * count or not 0 < count <= _MOST_COMPONENTS:
-        raise DamagedImageError(f"damaged JPEG 2000: a size of {length} bytes for {count} components")
+        raise DamagedImageError(
+            f"damaged JPEG 2000: a size of {quantity(length, 'byte')} for {quantity(count, 'component')}"
+        )
     components = list(struct.iter_unpack(">BBB", data[start + 42 : start + 42 + 3 * count]))
     if len(components) != count:
         raise IndexError

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from pipelines.errors import quantity
 from pipelines.images.layout import DamagedImageError, ImageTooLargeError, UnsupportedImageError
 from pipelines.images.parts import Data
 from pipelines.images.tiff.entries import Entry, Form, find_end, read_entries, read_header, read_integers
@@ -177,17 +178,17 @@ def read_at(data: Data, form: Form, start: int) -> Directory:
             # What says something about the pixels, and is not there, changes none of them.
             if is_there and entry.size > _MOST_TEXT:
                 raise ImageTooLargeError(
-                    f"TIFF whose tag {entry.tag} has {entry.size:,} bytes: the limit is {_MOST_TEXT:,}"
+                    f"TIFF whose tag {entry.tag} has {quantity(entry.size, 'byte')}: the limit is {_MOST_TEXT:,}"
                 )
             texts[entry.tag] = data[entry.start : entry.start + entry.size * is_there]
             continue
         if not is_there:
             raise DamagedImageError(
-                f"damaged TIFF: the file does not hold the {entry.number:,} values of tag {entry.tag}"
+                f"damaged TIFF: the file does not hold the {quantity(entry.number, 'value')} of tag {entry.tag}"
             )
         if entry.number > _MOST_VALUES:
             raise ImageTooLargeError(
-                f"TIFF whose tag {entry.tag} has {entry.number:,} values: the limit is {_MOST_VALUES:,}",
+                f"TIFF whose tag {entry.tag} has {quantity(entry.number, 'value')}: the limit is {_MOST_VALUES:,}",
                 "rewrite it in larger tiles, e.g. with gdal_translate -of COG" if entry.tag in _OF_PIECES else "",
             )
         if entry.tag in _PIXELS:

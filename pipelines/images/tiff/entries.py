@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pipelines.errors import quantity
 from pipelines.images.layout import DamagedImageError
 from pipelines.images.parts import Data
 
@@ -72,7 +73,7 @@ def read_entries(data: Data, form: Form, start: int) -> Iterator[Entry]:
     """Yield the entries of a directory; their values may lie beyond the end of the file."""
     number = _unpack(data, form.order + form.number, start)
     if number > MOST_ENTRIES:
-        raise DamagedImageError(f"damaged TIFF: a directory with {number} entries")
+        raise DamagedImageError(f"damaged TIFF: a directory with {quantity(number, 'entry', 'entries')}")
     head = struct.Struct(f"{form.order}HH{form.offset}")
     size = head.size + form.inline
     begin = start + struct.calcsize(form.order + form.number)
@@ -98,7 +99,9 @@ def read_integers(data: Data, form: Form, entry: Entry) -> tuple[int, ...]:
       DamagedImageError: they are none, or not there.
     """
     if entry.type not in _TYPES or not entry.number or entry.start + entry.size > len(data):
-        raise DamagedImageError(f"damaged TIFF: {entry.number} values of type {entry.type} in tag {entry.tag}")
+        raise DamagedImageError(
+            f"damaged TIFF: {quantity(entry.number, 'value')} of type {entry.type} in tag {entry.tag}"
+        )
     stored = data[entry.start : entry.start + entry.size]
     integers = np.frombuffer(stored, form.order + _TYPES[entry.type])
     if entry.type in _SIGNED and integers.min() < 0:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from math import gcd
 from typing import NamedTuple
 
+from pipelines.errors import quantity
 from pipelines.images.layout import DamagedImageError, UnsupportedImageError
 from pipelines.images.parts import Box, Data, Part
 from pipelines.images.tiff.directories import INTEGERS, Directory, read_at
@@ -223,7 +224,7 @@ def with_text(image: DividedTiff, tag: int, text: bytes) -> DividedTiff:
 
 def _truncated(image: DividedTiff, start: int, size: int, there: int) -> DamagedImageError:
     return DamagedImageError(
-        f"truncated TIFF: the {image.grid.what} at byte {start:,} has {max(0, there):,} of {size:,} bytes"
+        f"truncated TIFF: the {image.grid.what} at byte {start:,} has {max(0, there):,} of {quantity(size, 'byte')}"
     )
 
 

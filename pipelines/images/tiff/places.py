@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipelines.errors import quantity
 from pipelines.images.layout import DamagedImageError, ImageTooLargeError
 from pipelines.images.parts import Data
 from pipelines.images.tiff.directories import Directory
@@ -24,8 +25,8 @@ def check_places(data: Data, directory: Directory, tags: Tags) -> None:
     grid = read_grid(tags)
     if len(grid.offsets) != grid.number or (grid.sizes and len(grid.sizes) != grid.number):
         raise DamagedImageError(
-            f"damaged TIFF: offsets of {len(grid.offsets):,} and sizes of {len(grid.sizes):,} {grid.what}s instead of "
-            f"{grid.number:,}"
+            f"damaged TIFF: offsets of {len(grid.offsets):,} and sizes of {quantity(len(grid.sizes), grid.what)} "
+            f"instead of {grid.number:,}"
         )
     unpacked = unpacked_sizes(tags, grid)
     sizes = grid.sizes or unpacked
@@ -39,7 +40,8 @@ def check_places(data: Data, directory: Directory, tags: Tags) -> None:
         shared = sum(max(0, min(size, len(data) - start)) for start, size in zip(grid.offsets, sizes, strict=True))
         if shared > 2 * (len(data) + sum(unpacked)):
             raise ImageTooLargeError(
-                f"TIFF of {len(data):,} bytes whose {grid.what}s have {shared:,}: decoding would take too long"
+                f"TIFF of {quantity(len(data), 'byte')} whose {grid.what}s have {shared:,}: decoding would take "
+                "too long"
             )
     overlap = _find_overlap(pieces, directory.spans())
     if overlap is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from pipelines.errors import quantity
 from pipelines.images.layout import UnsupportedImageError, UntrustedColoursError
 from pipelines.images.products import PRODUCTS, Product, Stretch
 from pipelines.images.rendering import COLOURS, Rendering
@@ -93,7 +94,9 @@ def find_raster(directory: Directory, rendering: Rendering) -> Raster | None:
     if product:
         _check_product(rendering.product, product, number, kind)
     if max(rendering.bands, default=0) > number:
-        raise UntrustedColoursError(f"TIFF of {_count(number)}, but --bands names band {max(rendering.bands)}")
+        raise UntrustedColoursError(
+            f"TIFF of {quantity(number, 'band')}, but --bands names band {max(rendering.bands)}"
+        )
     bands = _find_bands(directory, number, rendering) if number > 1 else _find_only(directory, rendering)
     if not deep:
         return Raster(bands, number, kind, ())
@@ -119,7 +122,7 @@ def _may_be_of(product: Product, number: int, deep: bool, rendering: Rendering) 
 def _check_product(name: str, product: Product, number: int, kind: str) -> None:
     if product.number not in (0, number):
         raise UntrustedColoursError(
-            f"TIFF of {_count(number)}, but files of {name} have {product.number}",
+            f"TIFF of {quantity(number, 'band')}, but files of {name} have {product.number}",
             "choose its product, or give --bands and --stretch",
         )
     if kind == "f4":
@@ -133,10 +136,11 @@ def _read_type(tags: Tags, number: int) -> str:
     formats = {UNSIGNED if kind == UNDEFINED else kind for kind in tags.get(SAMPLE_FORMAT, (UNSIGNED,))[:number]}
     kind = _TYPES.get((min(formats), min(bits))) if len(bits) == len(formats) == 1 else None
     if number > _MOST_BANDS:
-        raise UnsupportedImageError(f"TIFF of {number} bands: more than {_MOST_BANDS} are not supported")
+        raise UnsupportedImageError(f"TIFF of {quantity(number, 'band')}: more than {_MOST_BANDS} are not supported")
     if kind is None:
         raise UnsupportedImageError(
-            f"TIFF of {_count(number)} with {FORMATS.get(max(formats), 'undefined')} samples of {max(bits)} bits: of "
+            f"TIFF of {quantity(number, 'band')} with {FORMATS.get(max(formats), 'undefined')} samples of "
+            f"{quantity(max(bits), 'bit')}: of "
             "rasters, unsigned integers of 8 and 16 bits, signed ones of 16 and floating-point numbers of 32 are "
             "supported, the same in all bands",
             remedy_of(formats),
@@ -178,11 +182,7 @@ def _find_bands(directory: Directory, number: int, rendering: Rendering) -> tupl
         # Percentiles of a chip are refused, too, which nobody should learn only then.
         values = ", and if it is no larger than a window, values in place of percentiles, e.g. --stretch 0:3000"
         raise UntrustedColoursError(
-            f"TIFF of {number} bands that does not say which are red, green and blue",
+            f"TIFF of {quantity(number, 'band')} that does not say which are red, green and blue",
             "give --bands" + values * bool(rendering.percentiles),
         )
     return bands
-
-
-def _count(bands: int) -> str:
-    return f"{bands} band{'s' * (bands > 1)}"

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pipelines.errors import quantity
 from pipelines.images.layout import DamagedImageError, UnsupportedImageError, UntrustedColoursError
 from pipelines.images.tiff.bands import check_single, find_colours
 from pipelines.images.tiff.directories import Directory
@@ -134,7 +135,8 @@ def read_samples(directory: Directory) -> Samples:
     shown = extra[: needed - colours] if separate else extra
     if len(shown) > _MOST_EXTRA.get(photometric, 0):
         raise UnsupportedImageError(
-            f"{number}-band TIFF in {_NAMES[photometric]}: {len(extra)} bands besides the colours are not supported"
+            f"{number}-band TIFF in {_NAMES[photometric]}: "
+            f"{quantity(len(extra), 'band besides the colours is', 'bands besides the colours are')} not supported"
         )
     is_inverted = photometric == WHITE_IS_ZERO and len(shown) > 0
     as_pillow = BLACK_IS_ZERO if is_inverted else photometric
@@ -179,19 +181,22 @@ def _read_bits(tags: Tags, number: int) -> int:
     is_raster = tags.get(PHOTOMETRIC, (BLACK_IS_ZERO,))[0] in (BLACK_IS_ZERO, RGB)
     if is_raster and formats | set(bits) == {UNSIGNED, 16} and number > 1:
         raise UntrustedColoursError(
-            f"{max(bits)}-bit multi-band TIFF ({number} bands): the file does not say which bands are red, green and "
+            f"{max(bits)}-bit multi-band TIFF ({quantity(number, 'band')}): the file does not say which bands are red, "
+            "green and "
             "blue, or how bright white is",
             "give --bands and --stretch LOW:HIGH, or --product",
         )
     if is_raster and formats | set(bits) in ({SIGNED, 16}, {FLOAT, 32}):
         raise UntrustedColoursError(
-            f"TIFF with {FORMATS[min(formats)]} samples of {bits[0]} bits: it is unknown how bright white is",
+            f"TIFF with {FORMATS[min(formats)]} samples of {quantity(bits[0], 'bit')}: it is unknown how bright white "
+            "is",
             "give --stretch LOW:HIGH" if number == 1 else "give --bands and --stretch LOW:HIGH",
         )
     if formats != {UNSIGNED} or len(set(bits)) != 1 or bits[0] not in (1, 2, 4, 8, 16):
         others = [kind for kind in formats if kind != UNSIGNED]
         raise UnsupportedImageError(
-            f"TIFF with {FORMATS.get(others[0] if others else UNSIGNED, 'undefined')} samples of {bits[0]} bits: only "
+            f"TIFF with {FORMATS.get(others[0] if others else UNSIGNED, 'undefined')} samples of "
+            f"{quantity(bits[0], 'bit')}: only "
             "unsigned integers of 1, 2, 4, 8 or 16 bits, the same in all bands, are supported",
             remedy_of(formats) if is_raster else "",
         )
@@ -247,8 +252,8 @@ def _check(tags: Tags, photometric: int, bits: int, extra: tuple[int, ...]) -> N
     """Refuse samples that Pillow does not read, or that decoders read differently."""
     name = _NAMES[photometric]
     if bits not in _BITS.get(photometric, (8,)) or (extra and bits != 8):
-        more = f" and {len(extra)} more bands" if extra else ""
-        raise UnsupportedImageError(f"TIFF in {name}{more} with samples of {bits} bits is not supported")
+        more = f" and {quantity(len(extra), 'more band')}" if extra else ""
+        raise UnsupportedImageError(f"TIFF in {name}{more} with samples of {quantity(bits, 'bit')} is not supported")
     if photometric == WHITE_IS_ZERO and bits == 16:
         raise UntrustedColoursError("16-bit TIFF in which zero is white: decoders disagree about its polarity")
     if photometric == YCBCR and tags.get(COMPRESSION, (1,))[0] != JPEG and SUBSAMPLING not in tags:
@@ -261,4 +266,4 @@ def _check(tags: Tags, photometric: int, bits: int, extra: tuple[int, ...]) -> N
         raise UnsupportedImageError(f"TIFF in {where} multiplied by opacity is not supported")
     levels = len(tags.get(COLOUR_MAP, ()))
     if photometric == PALETTE and levels != 3 << bits:
-        raise DamagedImageError(f"damaged TIFF: a colour map of {levels} values instead of {3 << bits}")
+        raise DamagedImageError(f"damaged TIFF: a colour map of {quantity(levels, 'value')} instead of {3 << bits}")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipelines.errors import quantity
 from pipelines.images.layout import DamagedImageError, UnsupportedImageError
 from pipelines.images.tiff.predictors import FLOATING, HORIZONTAL, apply_floating
 from pipelines.images.tiff.strips import read_grid, read_predictor, samples_per_piece, unpacked_sizes
@@ -156,7 +157,9 @@ def _write_jpeg(tags: Tags, shape: tuple[int, int, int], tables: bytes, value: i
     subsampling = _SUBSAMPLINGS.get(tags.get(SUBSAMPLING, (2, 2))[:2]) if is_ycbcr else 0
     mode = {1: "L", 3: "RGB"}.get(samples)
     if mode is None or subsampling is None:
-        raise UnsupportedImageError(f"JPEG-compressed TIFF of {samples} bands that leaves out strips or tiles")
+        raise UnsupportedImageError(
+            f"JPEG-compressed TIFF of {quantity(samples, 'band')} that leaves out strips or tiles"
+        )
     blank = Image.new(mode, (columns, rows), (value,) * samples if samples > 1 else value)
     buffer = io.BytesIO()
     kind = {"keep_rgb": True} if samples == 3 and not is_ycbcr else {}

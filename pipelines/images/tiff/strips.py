@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
+from pipelines.errors import quantity
 from pipelines.images.jpeg.layout import read_piece
 from pipelines.images.jpeg.scans import check_scans, in_one_scan, interval_ends
 from pipelines.images.layout import DamagedImageError, ImageTooLargeError, JpegPiece, UnsupportedImageError
@@ -229,7 +230,8 @@ def _check_uncompressed(data: bytes, tags: Tags, grid: Grid) -> None:
         size = min((grid.sizes[number] if grid.sizes else 0) or needed, len(data) - start)
         if size < needed:
             raise DamagedImageError(
-                f"truncated TIFF: {grid.what} {number + 1} of {grid.number} has {max(0, size):,} of {needed:,} bytes"
+                f"truncated TIFF: {grid.what} {number + 1} of {grid.number} has {max(0, size):,} of "
+                f"{quantity(needed, 'byte')}"
             )
 
 
@@ -242,7 +244,8 @@ def _check_jpegs(data: bytes, tags: Tags, tables: bytes, grid: Grid) -> None:
         raise DamagedImageError("damaged TIFF: the tables that its JPEGs share are incomplete")
     if len(tables) > _MOST_TABLE_BYTES or grid.number > _MOST_JPEGS:
         raise ImageTooLargeError(
-            f"TIFF of {grid.number:,} JPEGs with tables of {len(tables):,} bytes: the limits are {_MOST_JPEGS:,} and "
+            f"TIFF of {quantity(grid.number, 'JPEG')} with tables of {quantity(len(tables), 'byte')}: the limits are "
+            f"{_MOST_JPEGS:,} and "
             f"{_MOST_TABLE_BYTES:,}"
         )
     # Equal ones may be there once: above all, the one that stands for all that are left out.

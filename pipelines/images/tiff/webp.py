@@ -6,6 +6,7 @@ import io
 
 from PIL import Image
 
+from pipelines.errors import quantity
 from pipelines.images.layout import DamagedImageError, ImageTooLargeError, UnsupportedImageError
 from pipelines.images.tiff.strips import place_pieces, read_grid, samples_per_piece
 from pipelines.images.tiff.tags import COMPRESSION, FILL_ORDER, HEIGHT, PREDICTOR, UNCOMPRESSED, WEBP, Tags
@@ -33,11 +34,12 @@ def unpack_webps(data: bytes, tags: Tags) -> tuple[bytes, Tags]:
         return data, tags
     samples, grid = samples_per_piece(tags), read_grid(tags)
     if grid.number > _MOST_WEBPS:
-        raise ImageTooLargeError(f"TIFF of {grid.number:,} WebP files: the limit is {_MOST_WEBPS:,}")
+        raise ImageTooLargeError(f"TIFF of {quantity(grid.number, 'WebP file')}: the limit is {_MOST_WEBPS:,}")
     mode = _MODES.get(samples)
     if mode is None:
         raise UnsupportedImageError(
-            f"TIFF compressed with WebP is not supported with strips or tiles of {samples} bands, but of 3 or 4"
+            f"TIFF compressed with WebP is supported with strips or tiles of 3 or 4 bands, not of "
+            f"{quantity(samples, 'band')}"
         )
     if len(grid.sizes) != len(grid.offsets):
         raise DamagedImageError(f"damaged TIFF: it does not say how large its {grid.what}s are")

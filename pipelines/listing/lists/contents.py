@@ -11,6 +11,7 @@ from itertools import starmap
 from typing import NamedTuple
 
 from pipelines import archives, storage
+from pipelines.errors import quantity
 from pipelines.listing.lists.files import (
     PATH_COLUMN,
     STANDARD_INPUT,
@@ -198,7 +199,7 @@ class _BlankLines:
 
     def __str__(self) -> str:
         lines = ", ".join(f"{line:,}" for line in self._first) + ", ..." * (self.count > _SHOWN_LINES)
-        return f"1 blank line (line {lines})" if self.count == 1 else f"{self.count:,} blank lines (lines {lines})"
+        return f"{quantity(self.count, 'blank line')} ({'line' if self.count == 1 else 'lines'} {lines})"
 
 
 def _refuse(named: NoName, place: str) -> Failure:

@@ -32,6 +32,10 @@ function percent(share) {
 function number(count) {
   return count.toLocaleString("en");
 }
+// "1 image", "2,000 images"; with the words for many where they are not those for one and an s.
+function quantity(count, one, many = `${one}s`) {
+  return `${number(count)} ${count === 1 ? one : many}`;
+}
 
 function tone(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();

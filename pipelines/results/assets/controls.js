@@ -15,8 +15,8 @@ function count() {
     holding += scene.count > 0;
   }
   element("value").textContent = String(Number(threshold.toFixed(4)));
-  element("count").textContent = `${number(total)} of ${number(WINDOWS)} windows (${percent(total / WINDOWS)}), in ` +
-    `${number(holding)} of ${number(scenes.length)} scene${scenes.length === 1 ? "" : "s"}`;
+  element("count").textContent = `${number(total)} of ${quantity(WINDOWS, "window")} (${percent(total / WINDOWS)}), in ` +
+    `${number(holding)} of ${quantity(scenes.length, "scene")}`;
   listScenes();
   drawLegend();
 }
@@ -37,7 +37,7 @@ function listScenes() {
     return item;
   }));
   const more = scenes.length - ordered.length;
-  element("more").textContent = more ? `and ${number(more)} more scenes` : "";
+  element("more").textContent = more ? `and ${quantity(more, "more scene")}` : "";
 }
 
 function drawLegend() {

@@ -124,9 +124,9 @@ function showChart() {
   const middle = packed.above[k].findLastIndex((count) => count >= page.rows / 2) / STEPS;
   canvas.setAttribute(
     "aria-label",
-    `Probabilities of ${tags[k].name} over ${number(page.rows)} images: ` +
+    `Probabilities of ${tags[k].name} over ${quantity(page.rows, "image")}: ` +
       `half of them are at ${middle} or more, ` +
-      `${number(bearing(k))} have the tag at the threshold ${spelled(thresholdOf(k))}.`,
+      `${quantity(bearing(k), "has", "have")} the tag at the threshold ${spelled(thresholdOf(k))}.`,
   );
 }
 
@@ -148,7 +148,7 @@ function saveChart() {
   savePng(`probabilities ${name}`, 900, 420, (context, width) => {
     write(
       context,
-      `${name}: ${number(bearing(state.tag))} of ${number(page.rows)} images at ${spelled(thresholdOf(state.tag))}`,
+      `${name}: ${number(bearing(state.tag))} of ${quantity(page.rows, "image")} at ${spelled(thresholdOf(state.tag))}`,
       16,
       22,
       { size: 15, weight: 600, most: width - 32 },

@@ -179,8 +179,8 @@ function showImages() {
   );
   const of = tags.length ? ` for ${tags[k].name}` : "";
   element("found").textContent = found.length
-    ? `${number(found.length)} of ${number(images.length)} images in the sample${of}`
-    : `none of the ${number(images.length)} images in the sample${of}`;
+    ? `${number(found.length)} of ${quantity(images.length, "image")} in the sample${of}`
+    : `none of ${quantity(images.length, "image")} in the sample${of}`;
   element("grid").replaceChildren(...shown.map(tile));
   element("more").hidden = shown.length === found.length;
   element("more").textContent = `show ${number(Math.min(PAGE_OF_IMAGES, found.length - shown.length))} more`;
@@ -194,10 +194,10 @@ function tellSample() {
   for (const { problem } of without) reasons.set(problem, (reasons.get(problem) || 0) + 1);
   const told = [];
   if (!predicted.length) told.push("No images: none were asked for, or there are no predictions.");
-  else if (predicted.length === page.rows) told.push(`All ${number(page.rows)} images.`);
+  else if (predicted.length === page.rows) told.push(page.rows === 1 ? "The only image." : `All ${quantity(page.rows, "image")}.`);
   else {
     told.push(
-      `A sample of ${number(predicted.length)} of ${number(page.rows)} images, chosen with seed ${page.seed}: ` +
+      `A sample of ${number(predicted.length)} of ${quantity(page.rows, "image")}, chosen with seed ${page.seed}: ` +
         "for each tag those at the ends and at the threshold, " +
         `examples of each repair, ${page.novelty ? "the strangest, " : ""}and some at random. ` +
         "All other figures on this page are of all rows.",
@@ -212,7 +212,10 @@ function tellSample() {
     if (unknown.length) told.push(`Labels that the model does not know: ${unknown.slice(0, 20).join(", ")}.`);
   }
   if (changed)
-    told.push(`${number(changed)} changed since they were tagged: their thumbnails may not show what the model saw.`);
+    told.push(
+      quantity(changed, "changed since it was tagged: its thumbnail", "changed since they were tagged: their thumbnails") +
+        " may not show what the model saw.",
+    );
   element("sample").textContent = told.join(" ");
   element("repair").replaceChildren(
     make("option", { value: "" }, "any or none"),

@@ -54,7 +54,7 @@ function tellStrange() {
     { known } = barsOfNovelty(1000);
   const expected = percent(1 - least_strange),
     share = percent(known ? strange / known : 0);
-  return `${number(strange)} of ${number(known)} images (${share}) are above ${least_strange}, where ${expected} are expected.`;
+  return `Above ${least_strange}: ${number(strange)} of ${quantity(known, "image")} (${share}); expected: ${expected}.`;
 }
 
 function showNovelty() {

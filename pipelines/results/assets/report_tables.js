@@ -13,7 +13,7 @@ function showTogether() {
   element("together-note").textContent =
     "Of 100 images with the tag of a row, this many also have that of the column; " +
     "as the output is tagged, not at moved thresholds." +
-    (left > 0 ? ` ${number(left)} rarer tags are in the CSV.` : "");
+    (left > 0 ? ` ${quantity(left, "rarer tag is", "rarer tags are")} in the CSV.` : "");
   const head = make(
     "tr",
     {},
@@ -30,7 +30,7 @@ function showTogether() {
         const share = together(k, other),
           one = make(
             "td",
-            { title: `${tags[k].name} and ${tags[other].name}: ${number(page.together[k][other])} images` },
+            { title: `${tags[k].name} and ${tags[other].name}: ${quantity(page.together[k][other], "image")}` },
             share ? (share < 0.005 ? "<1" : (100 * share).toFixed(0)) : "",
           );
         one.style.backgroundColor = `color-mix(in srgb, var(--accent) ${(50 * share).toFixed(0)}%, var(--ground))`;
@@ -146,7 +146,7 @@ function showRuns() {
   const left = page.all_runs - page.runs.length;
   element("more-runs").textContent = page.all_runs
     ? left
-      ? `${number(left)} older runs are not listed.`
+      ? `${quantity(left, "older run is", "older runs are")} not listed.`
       : ""
     : "The output holds no manifest of a run.";
 }
@@ -169,7 +169,7 @@ function showFigures() {
         : "",
     ],
     ["failed", number(failed), `${percent(failed / Math.max(1, failed + page.rows))} of all rows`],
-    ["tags per image", page.rows ? (all / rows).toFixed(2) : "–", `of ${number(tags.length)} labels`],
+    ["tags per image", page.rows ? (all / rows).toFixed(2) : "–", `of ${quantity(tags.length, "label")}`],
     ["without a tag", number(page.untagged), percent(page.untagged / rows)],
     ["repaired", number(page.repaired), percent(page.repaired / rows)],
     [

@@ -80,7 +80,7 @@ function listTags() {
   );
   const left = tags.length - rowOf.size;
   element("more-tags").textContent = left
-    ? `${number(left)} rarer tags are not listed; choose them among the images, or save them as CSV.`
+    ? `${quantity(left, "rarer tag is", "rarer tags are")} not listed; choose them among the images, or save them as CSV.`
     : "";
   element("tag").replaceChildren(...tags.map((tag, k) => make("option", { value: String(k) }, tag.name)));
 }
@@ -114,7 +114,7 @@ function showPanel() {
     count = bearing(k);
   element("tag-title").textContent = tag.name;
   element("threshold").value = String(stepOf(k));
-  element("threshold").setAttribute("aria-valuetext", `${spelled(thresholdOf(k))}, ${number(count)} images`);
+  element("threshold").setAttribute("aria-valuetext", `${spelled(thresholdOf(k))}, ${quantity(count, "image")}`);
   if (document.activeElement !== element("exact")) element("exact").value = spelled(thresholdOf(k));
   element("reset").textContent = `back to ${spelled(tag.threshold)}`;
   element("reset").disabled = !state.moved.has(k);
@@ -142,12 +142,12 @@ function showPanel() {
     notes = [];
   if (ruled)
     notes.push(
-      `At ${spelled(tag.threshold)}, ${number(tag.reaching)} images reach the threshold and ` +
-        `${number(tag.tagged)} have the tag: a rule decided about the others. Moved thresholds know no rules.`,
+      `At ${spelled(tag.threshold)}, ${quantity(tag.reaching, "image reaches", "images reach")} the threshold and ` +
+        `${quantity(tag.tagged, "has", "have")} the tag: a rule decided about the others. Moved thresholds know no rules.`,
     );
   if (page.labels)
     notes.push(
-      `Scores are of ${number(page.labels.images)} images of ${page.labels.file}, ` +
+      `Scores are of ${quantity(page.labels.images, "image")} of ${page.labels.file}, ` +
         `${number(packed.positiveAbove[k][0])} of them with this tag.`,
     );
   element("notes").textContent = notes.join(" ");
@@ -166,7 +166,7 @@ function showTotals() {
 
 function showMoved() {
   const many = state.moved.size;
-  element("moved").textContent = many ? `${number(many)} threshold${many === 1 ? "" : "s"} moved` : "";
+  element("moved").textContent = many ? `${quantity(many, "threshold")} moved` : "";
   element("reset-all").disabled = !many;
 }
 
@@ -190,7 +190,7 @@ function saveTags() {
 function paintTags() {
   const shown = [...rowOf.keys()];
   savePng("tags", 760, 50 + 22 * shown.length, (context, width) => {
-    write(context, `Tags of ${number(page.rows)} images`, 16, 22, { size: 15, weight: 600 });
+    write(context, `Tags of ${quantity(page.rows, "image")}`, 16, 22, { size: 15, weight: 600 });
     const most = Math.max(1, ...shown.map(bearing));
     shown.forEach((k, place) => {
       const y = 52 + 22 * place,

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pipelines import storage
+from pipelines.errors import quantity
 from pipelines.inference import mlm
 from pipelines.inference.bundle import LITERT_MODEL
 from pipelines.output.footers import Footer
@@ -110,7 +111,7 @@ def _describe_collection(
         "type": "Collection",
         "stac_version": _VERSION,
         "id": _name_collection(output),
-        "description": f"{DESCRIPTION}{len(links):,} scenes, by scenetags {footer.version}".rstrip(),
+        "description": f"{DESCRIPTION}{quantity(len(links), 'scene')}, by scenetags {footer.version}".rstrip(),
         "license": "other",
         "keywords": list(footer.labels),
         "extent": {

@@ -8,7 +8,7 @@ from html import escape
 from typing import NamedTuple
 
 from pipelines.credentials import without_secrets
-from pipelines.errors import printable
+from pipelines.errors import printable, quantity
 from pipelines.output.footers import Footer
 from pipelines.results.comparing.comparison import GAINED, LOST, Change, Comparison, TagChanges, differing
 from pipelines.results.outputs import Output
@@ -148,7 +148,7 @@ def _images(comparison: Comparison, images: Mapping[str, _Shown]) -> Iterator[st
             continue
         yield f'<h3>{_text(tag.tag)}</h3><div class="pair">'
         for kind, changes in examples.items():
-            yield f'<div><h4>{kind}: {len(changes)} of {counts[kind]:,} images</h4><div class="images">'
+            yield f'<div><h4>{kind}: {len(changes)} of {quantity(counts[kind], "image")}</h4><div class="images">'
             yield from (_image(change, images) for change in changes)
             yield "</div></div>"
         yield "</div>"

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from itertools import takewhile
 
-from pipelines.errors import ScenetagsError
+from pipelines.errors import ScenetagsError, quantity
 from pipelines.results.maps.cog import SOFTWARE
 from pipelines.scenes.naming import split_files
 
@@ -34,7 +34,9 @@ def name_rasters(scenes: Sequence[str], target: str) -> list[str]:
     """
     if target.lower().endswith(ENDINGS) and not os.path.isdir(target):
         if len(scenes) > 1:
-            raise RasterNameError(f"{target} is one file, and there are {len(scenes):,} scenes", "name a folder")
+            raise RasterNameError(
+                f"{target} is one file, and there are {quantity(len(scenes), 'scene')}", "name a folder"
+            )
         files = [target]
     else:
         files = [os.path.join(target, *parts) for parts in _below(scenes)]

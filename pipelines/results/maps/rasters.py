@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines import storage
-from pipelines.errors import ScenetagsError
+from pipelines.errors import ScenetagsError, quantity
 from pipelines.images import ImageError
 from pipelines.listing.stacks import refer_place
 from pipelines.output.footers import Footer
@@ -257,6 +257,6 @@ def _check_size(scene: str, size: Sequence[int], side: int, tags: int) -> None:
     columns, rows = (-(-length // side) for length in size)
     if columns * rows * tags > _MOST_VALUES:
         raise RasterTooLargeError(
-            f"{scene}: a raster of {columns:,} x {rows:,} cells and {tags} tags is too large",
+            f"{scene}: a raster of {columns:,} x {rows:,} cells and {quantity(tags, 'tag')} is too large",
             "choose fewer with --tag" if tags > 1 else "",
         )

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from pipelines import archives, storage
-from pipelines.errors import ScenetagsError
+from pipelines.errors import ScenetagsError, quantity
 from pipelines.images import ImageError
 from pipelines.images.limits import MAX_PIXELS
 from pipelines.images.parts import Box
@@ -121,7 +121,9 @@ def _windows(scene_ref: ImageRef, paths: Sequence[str], footer: Footer) -> Itera
 def _members(archive: ImageRef, paths: Sequence[str], most_bytes: int) -> Iterator[Original]:
     streamed = not archive.path.lower().endswith((".tar", ".zip"))
     if streamed and archive.size > most_bytes:
-        reason = f"in a compressed archive of {archive.size:,} bytes, which would have to be read from its start"
+        reason = (
+            f"in a compressed archive of {quantity(archive.size, 'byte')}, which would have to be read from its start"
+        )
         yield from (Original(path, failed(archive, "read", "FileTooLargeError", reason)) for path in paths)
         return
     names = {find_source(path).member for path in paths}

@@ -13,7 +13,7 @@ import numpy as np
 
 from pipelines import archives
 from pipelines.credentials import without_secrets
-from pipelines.errors import printable
+from pipelines.errors import printable, quantity
 from pipelines.inference.reference import STRANGE
 from pipelines.inference.shift import Shift
 from pipelines.results.files import Manifest
@@ -216,10 +216,15 @@ def _text(text: str) -> str:
 def describe(survey: Survey) -> list[str]:
     """Describe in lines of text what is on the page."""
     with_picture = sum(bool(made.picture) for made in survey.thumbnails.values())
+    failures = sum(reason.rows for reason in survey.failures)
     lines = [
-        f"{survey.tally.rows:,} predictions, {sum(reason.rows for reason in survey.failures):,} failures",
-        f"{len(survey.chosen):,} images shown, {with_picture:,} thumbnails",
-        *([f"{survey.truth.images:,} predictions with labels", *survey.truth.findings] if survey.truth else []),
+        f"{quantity(survey.tally.rows, 'prediction')}, {quantity(failures, 'failure')}",
+        f"{quantity(len(survey.chosen), 'image')} shown, {quantity(with_picture, 'thumbnail')}",
+        *(
+            [f"{quantity(survey.truth.images, 'prediction')} with labels", *survey.truth.findings]
+            if survey.truth
+            else []
+        ),
         *([f"training images: {survey.shift}"] if survey.shift and survey.shift.verdict != "unknown" else []),
     ]
     failed = {example.path for reason in survey.failures for example in reason.examples}

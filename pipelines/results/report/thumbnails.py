@@ -12,6 +12,7 @@ from typing import NamedTuple
 from PIL import Image as Pictures
 
 from pipelines import storage
+from pipelines.errors import quantity
 from pipelines.images import DecodeSettings, ignore_metadata_warnings
 from pipelines.images.decoding import Pixels
 from pipelines.images.limits import Limits
@@ -108,7 +109,9 @@ def _make(fingerprints: Mapping[str, str], footer: Footer, most_bytes: int, dead
         if isinstance(one.listed, Failure):
             made[one.path] = Thumbnail(problem=_gone(one.listed))
         elif not allowed:
-            made[one.path] = Thumbnail(problem=f"not fetched: all originals together exceed {most_bytes:,} bytes")
+            made[one.path] = Thumbnail(
+                problem=f"not fetched: all originals together exceed {quantity(most_bytes, 'byte')}"
+            )
         else:
             wanted.append((one.path, one.listed))
     wanted.sort(key=lambda item: _order(item[1]))

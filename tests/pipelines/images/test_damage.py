@@ -46,8 +46,8 @@ def test_a_jpeg_with_a_lost_restart_interval_is_refused(
         assert decode(whole).pixels.shape == (*size, 3)
         markers = [found.start() for found in re.finditer(rb"\xff[\xd0-\xd7]", whole)]
         for first, second in pairwise(markers):
-            assert_refused(whole[:first] + whole[second:], "restart markers")
-        assert_refused(whole[: markers[-1]] + b"\xff\xd9", "restart markers")
+            assert_refused(whole[:first] + whole[second:], "restart marker")
+        assert_refused(whole[: markers[-1]] + b"\xff\xd9", "restart marker")
 
 
 @pytest.mark.parametrize("format_name", ["jpeg", "jpeg2000", "png", "tiff", "gif", "bmp", "webp"])

@@ -187,7 +187,7 @@ def test_a_codestream_without_a_tile_or_its_end_is_refused() -> None:
     assert np.array_equal(decode(join_tile_parts(header, parts, b"")).pixels, whole)
     for number in range(len(parts)):
         lacking = join_tile_parts(header, [*parts[:number], *parts[number + 1 :]], end)
-        assert_refused(lacking, "1 of its 20 tiles are missing")
+        assert_refused(lacking, "it lacks 1 of its 20 tiles")
     cut = join_tile_parts(header, parts, end)[:-40]
     for data in (cut, cut + bytes(40), jp2(cut, SRGB), jp2(cut + bytes(40), SRGB)):
         assert_refused(data, "JPEG 2000")

@@ -73,7 +73,7 @@ def test_a_restart_marker_behind_the_last_interval_is_no_damage(options: dict[st
 def test_a_restart_marker_in_place_of_the_last_interval_is_damage() -> None:
     data = files.encode(PICTURE, "jpeg", restart_marker_blocks=5)
     last = max(data.rfind(bytes((0xFF, marker))) for marker in range(0xD0, 0xD8))
-    assert_refused(data[: last + 2] + b"\xff\xd9", "restart markers instead of")
+    assert_refused(data[: last + 2] + b"\xff\xd9", "restart marker instead of")
 
 
 @pytest.mark.parametrize("ids", [b"\0\1\2", b"\1\x22\x33", b"YCc"])

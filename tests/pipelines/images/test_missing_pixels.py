@@ -66,7 +66,7 @@ def test_a_jpeg_with_a_scan_per_component_needs_all_of_them(missing: int) -> Non
     scans = [scan([component], bytes(2)) for component in (1, 2, 3)]
     assert decode(bare_jpeg(0xC0, 16, 16, b"".join(scans))).pixels.shape == (16, 16, 3)
     del scans[missing]
-    assert_refused(bare_jpeg(0xC0, 16, 16, b"".join(scans)), "scans of 1 of its 3 components are missing")
+    assert_refused(bare_jpeg(0xC0, 16, 16, b"".join(scans)), "it lacks scans of 1 of its 3 components")
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_jpeg_with_less_than_two_bits_per_block_is_refused() -> None:
 
 def test_a_jpeg_without_its_restart_interval_is_refused() -> None:
     segments = files.jpeg_segments(files.encode(PICTURE, "jpeg", restart_marker_blocks=5))
-    assert_refused(files.join_jpeg([part for part in segments if part.marker != 0xDD]), "restart markers instead of 0")
+    assert_refused(files.join_jpeg([part for part in segments if part.marker != 0xDD]), "restart marker instead of 0")
 
 
 def png_of(lines: bytes, like: bytes) -> bytes:

@@ -96,7 +96,7 @@ def test_a_band_behind_a_palette_is_left_out(planar: bool, kinds: Sequence[int])
         (GRAY, files.PALETTE, {320: ("H", [0] * 48)}, "a colour map of 48 values instead of 768"),
         (GRAY, files.PALETTE, {}, "a colour map of 0 values instead of 768"),
         (GRAY.astype(np.uint16), files.PALETTE, {}, "TIFF in palette with samples of 16 bits is not supported"),
-        (RGB > 127, files.RGB, {}, "TIFF in RGB with samples of 1 bits is not supported"),
+        (RGB > 127, files.RGB, {}, "TIFF in RGB with samples of 1 bit is not supported"),
         (RGB.astype(np.float32), files.RGB, {339: ("H", [3] * 3)}, "floating-point samples of 32 bits"),
         (RGB.astype(np.int16), files.RGB, {339: ("H", [2] * 3)}, "signed samples of 16 bits"),
         (GRAY, 32844, {}, "photometric interpretation LogL is not supported"),

@@ -12,7 +12,7 @@ from pipelines.inference.intervals import wilson_interval
 @given(st.integers(0, 5000), st.integers(0, 5000))
 def test_an_interval_contains_the_share_and_lies_between_0_and_1(hits: int, misses: int) -> None:
     if not hits + misses:
-        with pytest.raises(ValueError, match="0 hits of 0 trials"):
+        with pytest.raises(ValueError, match="not a hit rate: 0 of 0"):
             wilson_interval(hits, hits + misses)
         return
     interval = wilson_interval(hits, hits + misses)

@@ -123,9 +123,7 @@ def test_rows_that_name_all_tags_contradict_one_another_if_they_differ() -> None
         "1 image with contradictory rows, skipped: a.jpg",
     ]
     for few in (rows, [*rows[:2], *others[:8]]):
-        with pytest.raises(
-            labels.LabelError, match=r"1 of \d images have rows that contradict one another: a\.jpg; keep"
-        ):
+        with pytest.raises(labels.LabelError, match=r"the rows contradict one another on 1 of \d images: a\.jpg; keep"):
             labels.match(few, paths, "chips")
 
 

@@ -87,7 +87,9 @@ def test_no_command_takes_old_and_new_rows_of_an_overwrite_that_died_for_one_out
         capsys.readouterr()
         code = command()
         said = capsys.readouterr().err
-        assert code == 0 or (code == 2 and said.endswith(f"if that run has died, scenetags recover {run.output}\n")), said
+        assert code == 0 or (code == 2 and said.endswith(f"if that run has died, scenetags recover {run.output}\n")), (
+            said
+        )
         return code == 0
 
     page = f"{run.output}.html"

@@ -47,9 +47,9 @@ def test_progress_elsewhere_is_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     with progress.metered("run", 2000, partial(progress.show_lines, report=report)):
         progress.report("run", done=999)
         progress.report_failure("run", FAILURE)
-        wait_for(lambda: "1 failures" in "".join(lines))
+        wait_for(lambda: "1 failure" in "".join(lines))
 
-    assert re.fullmatch(r"1,000 of 2,000 images, [\d.]+ per second, \d+ s left, 1 failures", lines[-1])
+    assert re.fullmatch(r"1,000 of 2,000 images, [\d.]+ per second, \d+ s left, 1 failure", lines[-1])
 
 
 def names_until(shown: Callable[[], object]) -> Iterator[str]:
