@@ -9,7 +9,16 @@ from typing import Any, NamedTuple
 
 from pipelines.listing.lists.files import is_typed, locate, read_names, read_types, refusals_explained
 from pipelines.listing.lists.floats import InexactError, exact
-from pipelines.listing.lists.names import KEEP, LONGEST, ListError, Row, byte_length, find_column
+from pipelines.listing.lists.names import (
+    LEAVE_OUT,
+    LONGEST,
+    NAME_KEPT,
+    WRITE_AS_TEXT,
+    ListError,
+    Row,
+    byte_length,
+    find_column,
+)
 from pipelines.listing.lookup import InputError
 from pipelines.records import KeptColumn
 
@@ -85,7 +94,7 @@ def find_kept(path: str, column: str, written: str) -> tuple[KeptColumn, ...]:
         others = [Wanted(name) for name in types if name not in (column, "")]
         wanted = tuple(others) if written == _ALL else _read_wanted(written, types)
         for name, _ in wanted:
-            find_column(list(types), name, KEEP)
+            find_column(list(types), name, NAME_KEPT)
         wanted = tuple(Wanted(name, kind or types[name]) for name, kind in wanted)
         if all(kind and kind == types[name] for name, kind in wanted):
             return tuple(KeptColumn(*column) for column in wanted)
@@ -144,13 +153,15 @@ def _text(column: str, value: Any) -> str | None:
         text = value.isoformat()
     else:
         kind = "an object" if isinstance(value, tuple) else "a list"
-        raise ListError(f" has a column {column!r} with {kind}, which cannot be kept", KEEP)
+        raise ListError(f" has a column {column!r} with {kind}, which cannot be kept", WRITE_AS_TEXT)
     if len(text) > LONGEST // 4 and byte_length(text) > LONGEST:
-        raise ListError(f" has a column {column!r} with a value of over {LONGEST:,} bytes", KEEP)
+        raise ListError(f" has a column {column!r} with a value of over {LONGEST:,} bytes", LEAVE_OUT)
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ListError(f" has a column {column!r} with a value that is not UTF-8: {text[:_SHOWN]!a}", KEEP) from None
+        raise ListError(
+            f" has a column {column!r} with a value that is not UTF-8: {text[:_SHOWN]!a}", LEAVE_OUT
+        ) from None
     return text
 
 

@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from pipelines.errors import quantity
+
 LONGEST = 1 << 17
 """Bytes of a name; no path is longer, nor is a path of an archive with the name of a member."""
 
-KEEP = "name the columns to keep with --keep_columns"
-"""What to do if a column cannot be kept."""
+NAME_KEPT = "name one of these with --keep_columns"
+"""What to do if there is no such column to keep."""
+
+LEAVE_OUT = "name only other columns with --keep_columns"
+"""What to do if a column cannot be kept, whether it was named or is one of `all`."""
+
+WRITE_AS_TEXT = f"write it as text, or {LEAVE_OUT}"
+"""What to do if a column cannot be kept because of its type."""
 
 _BEGINNING = 1000
 
@@ -85,7 +93,7 @@ def too_long(beginning: str, length: int, place: str) -> NoName:
       length: in bytes.
       place: where it is in the list.
     """
-    return NoName(place, f"a name of {length:,} bytes is too long for a path", beginning[:_BEGINNING])
+    return NoName(place, f"a name of {quantity(length, 'byte')} is too long for a path", beginning[:_BEGINNING])
 
 
 def describe_place(named: NoName, list_: str) -> str:
@@ -105,7 +113,7 @@ def find_column(
     if (count := list(columns).count(column)) == 1:
         return list(columns).index(column)
     if count:
-        raise ListError(f" has {count} columns {column!r}", "rename one")
+        raise ListError(f" has {quantity(count, 'column')} {column!r}", "rename one")
     shown = ", ".join(repr(name[:100]) for name in columns[:10]) + ", ..." * (len(columns) > 10)
     raise ListError(f" has no column {column!r}, but {shown or 'none'}", remedy)
 

@@ -13,8 +13,10 @@ import pyarrow.parquet
 
 from pipelines import storage
 from pipelines.listing.lists.names import (
-    KEEP,
+    LEAVE_OUT,
     LONGEST,
+    NAME_KEPT,
+    WRITE_AS_TEXT,
     ListError,
     Named,
     NoName,
@@ -98,7 +100,10 @@ def read_common_types(folder: str, files: Sequence[str], wanted: Collection[str]
     """
     partitions = (part for path in files for part in path[len(folder) :].split("/")[:-1] if "=" in part)
     if wanted is None and (partition := next(partitions, "")):
-        raise ListError(f" has a column in the names of its folders, as in {partition}", KEEP)
+        raise ListError(
+            f" has a column in the names of its folders, as in {partition}",
+            "name the columns to keep with --keep_columns",
+        )
     types = _read_types(files[0])
     with UnawaitedPool(_AT_ONCE, "types") as pool:
         for path, reading in [(path, pool.submit(_read_types, path)) for path in files[1:]]:
@@ -106,7 +111,7 @@ def read_common_types(folder: str, files: Sequence[str], wanted: Collection[str]
             lacking = sorted(others.keys() ^ types.keys())
             if column := next((column for column in lacking if wanted is None or column in wanted), ""):
                 raise ListError(
-                    f": {files[0]} and {path} have different columns: only one of them has {column!r}", KEEP
+                    f": {files[0]} and {path} have different columns: only one of them has {column!r}", LEAVE_OUT
                 )
             types = {name: kind if others.get(name, kind) == kind else "" for name, kind in types.items()}
     return types
@@ -140,16 +145,17 @@ def read_parquet(file: IO[bytes], column: str, kept: Sequence[str] = (), where: 
       where: put behind the number of a row that names nothing.
 
     Raises:
-      ListError: it has no such column, or two of them.
-      OSError: its values are too long.
+      ListError: it has no such column, or two of them, or values that are too long.
     """
     row = 0
     with pyarrow.parquet.ParquetFile(file, pre_buffer=False) as table:
         schema = table.schema_arrow
         _check_type(schema.field(find_column(schema.names, column)))
-        types = {name: _kept_type(schema.field(find_column(schema.names, name, KEEP)).type) for name in kept}
+        types = {name: _kept_type(schema.field(find_column(schema.names, name, NAME_KEPT)).type) for name in kept}
         if unfit := next((name for name, kind in types.items() if not kind), None):
-            raise ListError(f" has a column {unfit!r} of {schema.field(unfit).type}, which cannot be kept", KEEP)
+            raise ListError(
+                f" has a column {unfit!r} of {schema.field(unfit).type}, which cannot be kept", WRITE_AS_TEXT
+            )
         wanted = list(dict.fromkeys([column, *kept]))
         texts = [column, *(name for name, kind in types.items() if kind == "string")]
         with pyarrow.parquet.ParquetFile(
@@ -157,7 +163,7 @@ def read_parquet(file: IO[bytes], column: str, kept: Sequence[str] = (), where: 
         ) as packed:
             for group in range(table.num_row_groups):
                 if table.metadata.row_group(group).num_rows:
-                    _refuse_large(packed, group, texts)
+                    _refuse_large(packed, group, column, texts)
                 # Without threads; see `output.tables.open_table`.
                 for batch in table.iter_batches(_BATCH, [group], wanted, use_threads=False):
                     names = _names(batch.column(column), row, where)
@@ -188,7 +194,7 @@ def _values(name: str, column: pa.Array) -> list[Any]:
         # As in what databases write for infinity; or its zone is none that this machine knows.
         raise ListError(
             f" has a column {name!r} with a time outside the years 1 to 9999, or in an unknown time zone: {error}",
-            f"leave it out, or write it as text; {KEEP}",
+            WRITE_AS_TEXT,
         ) from error
 
 
@@ -201,14 +207,19 @@ def _without_nanoseconds(name: str, column: pa.Array) -> pa.Array:
     except pa.ArrowInvalid as error:
         raise ListError(
             f" has a column {name!r} with a timestamp that microseconds cannot hold exactly",
-            f"leave it out, or write it as text; {KEEP}",
+            WRITE_AS_TEXT,
         ) from error
 
 
-def _refuse_large(packed: pyarrow.parquet.ParquetFile, group: int, columns: Sequence[str]) -> None:
-    for column in columns:
+def _refuse_large(packed: pyarrow.parquet.ParquetFile, group: int, paths: str, texts: Sequence[str]) -> None:
+    for column in texts:
         if _is_too_large(packed, group, column):
-            raise OSError(f"its column {column!r} has values too long for a path, over {LONGEST:,} bytes")
+            if column == paths:
+                raise ListError(
+                    f" has a column {column!r} with values too long for a path, over {LONGEST:,} bytes",
+                    "name the one that holds the paths with --path_column",
+                )
+            raise ListError(f" has a column {column!r} with a value of over {LONGEST:,} bytes", LEAVE_OUT)
 
 
 def _is_too_large(table: pyarrow.parquet.ParquetFile, group: int, name: str) -> bool:

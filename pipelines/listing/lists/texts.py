@@ -10,10 +10,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import IO, Any, TextIO
 
+from pipelines.errors import quantity
 from pipelines.listing.lists.floats import InexactError, exact
 from pipelines.listing.lists.names import (
-    KEEP,
     LONGEST,
+    NAME_KEPT,
     Blank,
     ListError,
     Named,
@@ -113,7 +114,7 @@ def read_cells(text: TextIO, delimiter: str, column: str, kept: Sequence[str] = 
         if header is None:
             return
         place = find_column(header, column)
-        others = [find_column(header, name, KEEP) for name in kept]
+        others = [find_column(header, name, NAME_KEPT) for name in kept]
         begins = rows.line_num + 1
         for row in rows:
             if len(row) == len(header):
@@ -207,7 +208,7 @@ def _value(read: Any) -> Any:
 
 def _find_double(pairs: Sequence[tuple[str, Any]], keys: Sequence[str]) -> str:
     counts = Counter(key for key, _ in pairs)
-    return next((f"{counts[key]} values of {key!r}" for key in keys if counts[key] > 1), "")
+    return next((f"{quantity(counts[key], 'value')} of {key!r}" for key in keys if counts[key] > 1), "")
 
 
 def _short_lines(text: TextIO) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def test_a_time_that_python_cannot_hold_is_refused_by_name(tmp_path: Path, name:
 @pytest.mark.parametrize(
     ("written", "message"),
     [
-        ("nope", r"x.csv has no column 'nope', but 'path', 'site', 'code', .*; name the columns to keep with"),
+        ("nope", r"x.csv has no column 'nope', but 'path', 'site', 'code', .*; name one of these with --keep_columns"),
         ("site,site", r"x.csv has one column 'site', and --keep_columns names it twice"),
         (
             "code:int64",
@@ -94,11 +95,25 @@ def test_lines_have_no_columns(tmp_path: Path, name: str) -> None:
         find_kept(path, "path", "all")
 
 
-@pytest.mark.parametrize("values", [[[1]], [b"1"], [{"x": 1}]])
+@pytest.mark.parametrize("values", [[[1]], [b"1"], [{"x": 1}], [Decimal("1.5")]])
 def test_columns_of_other_types_are_refused(tmp_path: Path, values: list[Any]) -> None:
+    remedy = "; write it as text, or name only other columns with --keep_columns$"
     path = write(tmp_path / "x.parquet", {"path": ["a"], "x": values})
-    with pytest.raises(InputError, match=r"has a column 'x' of .*, which cannot be kept"):
-        find_kept(path, "path", "x")
-    if not isinstance(values[0], bytes):
-        with pytest.raises(InputError, match=r"has a column 'x' with (a list|an object), which cannot be kept"):
+    for written in ("x", "all"):
+        with pytest.raises(InputError, match=rf"has a column 'x' of .*, which cannot be kept{remedy}"):
+            find_kept(path, "path", written)
+    if not isinstance(values[0], bytes | Decimal):
+        with pytest.raises(InputError, match=rf"has a column 'x' with an? (list|object), which cannot be kept{remedy}"):
             find_kept(write(tmp_path / "x.jsonl", {"path": ["a"], "x": values}), "path", "x")
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_kept_text_that_is_too_long_is_not_called_a_path(tmp_path: Path, ending: str) -> None:
+    (tmp_path / "a.jpg").touch()
+    path = write(tmp_path / f"x.{ending}", {"path": ["a.jpg"], "site": ["x" * (1 << 16)]})
+    assert kept(path, "site") == [("x" * (1 << 16),)]
+
+    path = write(tmp_path / f"y.{ending}", {"path": ["a.jpg"], "site": ["x" * ((1 << 17) + 1)]})
+    told = r"y\.\w+ has a column 'site' with a value of over 131,072 bytes; name only other columns with"
+    with pytest.raises(InputError, match=told):
+        kept(path, "site")
