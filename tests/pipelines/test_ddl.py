@@ -136,39 +136,59 @@ def test_names_of_columns_stay_names(ask: Ask, output: Path, name: str) -> None:
     assert name in [column.name for column in table.find_all(exp.ColumnDef)]
 
 
-@pytest.mark.parametrize("name", ["xmin", "ctid", "two\nlines"])
-def test_postgres_is_given_no_name_that_it_refuses(ask: Ask, output: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["xmin", "ctid", "é" * 32, "p_" + 100 * "x"])
+def test_a_column_whose_name_postgres_refuses_gets_another(ask: Ask, output: Path, name: str) -> None:
     rename(output, "p_bare_ground", name)
+
+    code, statements, _ = ask("postgres", output)
+
+    assert code == 0
+    [table, *_] = [one for one in sqlglot.parse(statements, dialect="postgres") if isinstance(one, exp.Create)]
+    columns = [column.name for column in table.find_all(exp.ColumnDef)]
+    [other] = [column for column in columns if re.search("_[0-9a-f]{8}$", column)]
+    assert name not in columns
+    assert len(other.encode()) <= 63
+    assert f'-- "{other}": {name}, probability of bare ground, 0 to 1\n' in statements
+    assert f'"{name}" AS "{other}"' in statements
+
+
+def test_two_long_names_that_begin_alike_stay_two_columns(ask: Ask, run: Run, tmp_path: Path) -> None:
+    here = run_of(run, tmp_path / "out", ("road " * 20 + "wide", "road " * 20 + "narrow"))
+    write(here, [image("/archive/a.jpg", [0.9, 0.1])])
+    code, statements, _ = ask("postgres", here.output)
+
+    assert code == 0
+    [fill] = [line for line in statements.splitlines() if line.startswith("-- INSERT INTO pg.predictions")]
+    with duckdb.connect() as database:
+        database.execute("attach ':memory:' as pg")
+        [table] = [one for one in sqlglot.parse(statements, dialect="postgres") if isinstance(one, exp.Create)][:1]
+        database.execute(f"use pg; {table.sql(dialect='duckdb')}; use memory; {fill[3:]}")
+        found = database.execute("select columns('p_.*') from pg.predictions")
+        assert found.fetchall() == [(pytest.approx(0.9), pytest.approx(0.1))]
+
+
+def test_postgres_is_given_no_name_that_ends_a_comment(ask: Ask, output: Path) -> None:
+    rename(output, "p_bare_ground", "two\nlines")
 
     code, printed, error = ask("postgres", output)
 
     assert (code, printed, error.count("\n")) == (2, "", 1)
-    assert f"column {name!r}: PostgreSQL allows no column of this name; rename it in the list of images" in error
+    assert "column 'two\\nlines' has characters that the statement cannot hold; rename it in the list" in error
 
 
-def test_labels_that_are_longer_than_names_in_postgres_are_loaded(ask: Ask, run: Run, tmp_path: Path) -> None:
-    long = "Land principally occupied by agriculture, with significant areas of natural vegetation"
-    labels = (long, f"{long.upper()} and others", "é" * 70, "Pastures")
-    here = run_of(replace(run, kept=(KeptColumn("ü" * 40, "string"),)), tmp_path / "out", labels)
-    write(here, [image("/archive/b.jpg", [0.1, 0.2, 0.3, 0.4])])
+@pytest.mark.parametrize(("engine", "longest"), [("bigquery", 300), ("athena", 255), ("snowflake", 255)])
+def test_a_name_that_an_engine_refuses_for_its_length_has_a_remedy(
+    ask: Ask, output: Path, engine: str, longest: int
+) -> None:
+    rename(output, "p_bare_ground", "p_" + "x" * (longest - 2))
+    assert ask(engine, output, "--location", ELSEWHERE[engine])[0] == 0
+    rename(output, "p_" + "x" * (longest - 2), "p_" + "x" * (longest - 1))
 
-    code, statements, _ = ask("postgres", here.output)
+    code, printed, error = ask(engine, output, "--location", ELSEWHERE[engine])
 
-    assert code == 0
-    table = next(one for one in sqlglot.parse(statements, dialect="postgres") if isinstance(one, exp.Create))
-    names = [column.name for column in table.find_all(exp.ColumnDef)]
-    assert max(len(name.encode()) for name in names) == 63
-    assert len({name.lower() for name in names}) == len(names)
-    cut = "p_Land_principally_occupied_by_agriculture__with_significant_ar"
-    assert f"-- p_{re.sub('[ ,]', '_', long)} becomes {cut}: PostgreSQL cuts names off after 63 bytes" in statements
-    [fill] = [line[3:] for line in statements.splitlines() if line.startswith("-- INSERT INTO pg.predictions")]
-    with duckdb.connect() as database:
-        database.execute("attach ':memory:' as pg")
-        database.execute(f"use pg; {table.sql(dialect='duckdb')}; use memory")
-        database.execute(fill)
-        [row] = database.execute("select * from pg.predictions").fetchall()
-    assert [round(value, 3) for value in row[2:6]] == [0.1, 0.2, 0.3, 0.4]
-    assert names[-1] == "ü" * 31
+    assert (code, printed, error.count("\n")) == (2, "", 1)
+    assert f"x... has {longest + 1} characters: " in error
+    assert "train or import a model with shorter labels, and tag with it" in error
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from pipelines import storage
+from pipelines.errors import quantity
 from pipelines.output.geography import GEOMETRY
 from pipelines.output.run import FAILURES, PREDICTIONS
 from pipelines.output.schema import EMBEDDING, FAILURE_COLUMNS, NOVELTY, PREDICTION_COLUMNS, SCENE_COLUMNS
@@ -20,7 +21,12 @@ from pipelines.results.outputs import Output
 _OF_POSTGRES = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
 """Columns that each of its tables has, whose names it refuses."""
 _LONGEST_OF_POSTGRES = 63
-"""Bytes."""
+"""Bytes of a name; it cuts off the rest, and then takes two names for one."""
+_LONGEST = {"BigQuery": 300, "Athena": 255, "Snowflake": 255}
+"""Characters of a name of a column."""
+_SHORTER = "train or import a model with shorter labels, and tag with it"
+_RENAME = "rename it in the list of images, and tag them again"
+_SHOWN = 60
 _DOCUMENTED = {
     column.name: column.documentation.replace("`", "")
     for column in (*FAILURE_COLUMNS, NOVELTY, EMBEDDING, *SCENE_COLUMNS, *PREDICTION_COLUMNS)
@@ -34,25 +40,13 @@ class _Column(NamedTuple):
       name: in the files.
       type: in the files.
       documentation: in one line, without quotes.
+      is_of_label: whether it holds the probabilities of a label, after which it is named.
     """
 
     name: str
     type: pa.DataType
     documentation: str
-
-
-class _Cell(NamedTuple):
-    """A column of a database without structs.
-
-    Attributes:
-      name: of the column, or of a field of it.
-      value: what it holds, in DuckDB's SQL.
-      type: in the files.
-    """
-
-    name: str
-    value: str
-    type: pa.DataType
+    is_of_label: bool
 
 
 class _Table(NamedTuple):
@@ -129,7 +123,8 @@ def _is_half(kind: pa.DataType) -> bool:
 def _describe(schema: pa.Schema, columns: Mapping[str, str]) -> list[_Column]:
     labels = {column: label for label, column in columns.items()}
     return [
-        _Column(field.name, field.type, _harmless(_document(field.name, labels.get(field.name)))) for field in schema
+        _Column(field.name, field.type, _harmless(_document(field.name, labels.get(field.name))), field.name in labels)
+        for field in schema
     ]
 
 
@@ -201,18 +196,27 @@ def _duckdb(table: _Table) -> Iterator[str]:
 
 
 def _postgres(table: _Table) -> Iterator[str]:
-    cells = [cell for column in table.columns for cell in _cells_of(column)]
-    names = _names_in_postgres([cell.name for cell in cells])
-    for name, short in names.items():
-        if short != name:
-            yield f"-- {name} becomes {short}: PostgreSQL cuts names off after {_LONGEST_OF_POSTGRES} bytes"
+    columns: dict[str, str] = {}
+    taken, renamed = [], []
+    for column in table.columns:
+        if pa.types.is_struct(column.type):
+            for field in column.type:
+                # By itself, xmin is a column that each table has.
+                flat = _for_postgres(f"{column.name}_{field.name}")
+                columns[flat] = POSTGRES.name(column.name, field.type)
+                taken.append(f"{sql.name(column.name)}.{sql.name(field.name)} AS {sql.name(flat)}")
+        else:
+            name = _for_postgres(column.name)
+            columns[name] = POSTGRES.name(column.name, column.type)
+            if name == column.name:
+                taken.append(sql.name(name))
+            else:
+                taken.append(f"{sql.name(column.name)} AS {sql.name(name)}")
+                renamed.append(f"-- {sql.name(name)}: {column.name}, {column.documentation}")
+    yield from renamed
     yield f"CREATE TABLE {table.name} ("
-    yield from _listed(f"{sql.name(names[cell.name])} {POSTGRES.name(cell.name, cell.type)}" for cell in cells)
+    yield from _listed(f"{sql.name(name)} {kind}" for name, kind in columns.items())
     yield ");"
-    taken = [
-        cell.value if cell.value == sql.name(names[cell.name]) else f"{cell.value} AS {sql.name(names[cell.name])}"
-        for cell in cells
-    ]
     yield "-- PostgreSQL cannot read Parquet; DuckDB can, and writes to PostgreSQL:"
     yield "-- ATTACH 'host=HOST dbname=NAME user=USER' AS pg (TYPE postgres);"
     yield f"-- INSERT INTO pg.{table.name} BY NAME SELECT {', '.join(taken)} FROM {_read_parquet(table)};"
@@ -233,44 +237,29 @@ def _plain(column: _Column, title: str) -> str:
     if not PLAIN.fullmatch(column.name):
         raise DdlError(
             f"column {column.name!r}: {title} takes letters, digits and _ alone",
-            "rename it in the list of images, or tag them again with this release",
+            f"{_RENAME} with this release",
+        )
+    longest = _LONGEST.get(title, len(column.name))
+    if len(column.name) > longest:
+        raise DdlError(
+            f"column {column.name[:_SHOWN]}... has {quantity(len(column.name), 'character')}: {title} allows {longest}",
+            _SHORTER if column.is_of_label else _RENAME,
         )
     return column.name
 
 
-def _cells_of(column: _Column) -> Iterator[_Cell]:
-    """Yield what a column becomes in a database without structs: one for each field."""
-    if not pa.types.is_struct(column.type):
-        yield _Cell(column.name, sql.name(column.name), column.type)
-        return
-    for field in column.type:
-        yield _Cell(f"{column.name}_{field.name}", f"{sql.name(column.name)}.{sql.name(field.name)}", field.type)
-
-
-def _names_in_postgres(names: Sequence[str]) -> Mapping[str, str]:
-    """Shorten the names of columns that PostgreSQL would cut off; each stays another one, also without its case.
+def _for_postgres(name: str) -> str:
+    """Return a column's name in PostgreSQL: another one if PostgreSQL has it itself or would cut it.
 
     Raises:
-      DdlError: one is a column that PostgreSQL has itself, or would end a comment.
+      DdlError: it would end a comment.
     """
-    for name in names:
-        if name in _OF_POSTGRES or not name.isprintable():
-            raise DdlError(
-                f"column {name!r}: PostgreSQL allows no column of this name", "rename it in the list of images"
-            )
-    taken = {name.lower() for name in names}
-    shortened = {}
-    for name in names:
-        fits = len(name.encode()) <= _LONGEST_OF_POSTGRES
-        endings = itertools.chain([""], (f"_{number}" for number in itertools.count(2)))
-        cut = (_cut(name, _LONGEST_OF_POSTGRES - len(ending)) + ending for ending in endings)
-        shortened[name] = name if fits else next(short for short in cut if short.lower() not in taken)
-        taken.add(shortened[name].lower())
-    return shortened
-
-
-def _cut(name: str, size: int) -> str:
-    return name.encode()[:size].decode(errors="ignore")
+    if not name.isprintable():
+        raise DdlError(f"column {name!r} has characters that the statement cannot hold", _RENAME)
+    if name not in _OF_POSTGRES and len(name.encode()) <= _LONGEST_OF_POSTGRES:
+        return name
+    mark = f"_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return name.encode()[: _LONGEST_OF_POSTGRES - len(mark)].decode(errors="ignore") + mark
 
 
 def _place(table: _Table) -> str:
