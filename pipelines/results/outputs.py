@@ -115,6 +115,13 @@ class Output:
         check_unchanged(self.path, self.fingerprints)
         return failures
 
+    def count_rows(self, table: str = PREDICTIONS) -> int:
+        """Count the rows of a table, `predictions` or `empty`; raises as `count_failures` does."""
+        files = self.prediction_files
+        if table != PREDICTIONS:
+            files = storage.list_files(storage.join(self.path, table), ".parquet")
+        return sum(read_each(self.path, rows_in, files))
+
     def predictions(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Read all predictions, or some of their columns, in the order of the files.
 

@@ -200,7 +200,10 @@ def test_wrong_flags_are_refused(flags: tuple[str, ...], reason: str, capsys: py
 def test_an_output_without_scenes_or_manifest_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_output(tmp_path / "chips", image("/archive/chip.jpg"))
     write_rows(tmp_path / "bare", window(NORTH, 0, 0, square(10, 20)), metadata=footer(grid=GRID))
-    for name, reason in (("chips", "has no windows of scenes"), ("bare", "names the bundle that made the rows")):
+    for name, reason in (
+        ("chips", "its predictions are of images, not of windows"),
+        ("bare", "names the bundle that made the rows"),
+    ):
         assert command.main([str(tmp_path / name), "--to", str(tmp_path / "catalogue")]) == 2
         assert reason in capsys.readouterr().err
 

@@ -15,6 +15,7 @@ from pipelines.results.files import NoOutputError
 from pipelines.results.maps.footprints import spell_time
 from pipelines.results.maps.outlines import read_outlines
 from pipelines.results.outputs import Output
+from pipelines.results.windows import lacks_windows
 from pipelines.scenes.grid import split_window
 
 _FIELDS = pa.schema(
@@ -70,7 +71,7 @@ def read_extents(output: Output, footer: Footer) -> list[SceneExtent]:
     for file, batch in output.pieces_by_file(_FIELDS, missing=_FIELDS.names[2:], made_with=footer):
         _add(extents, file, batch)
     if not extents:
-        raise NoOutputError(f"{output.path} has no windows of scenes", "run `scenetags predict` on scenes, with --tile")
+        raise lacks_windows(output)
     return list(extents.values())
 
 

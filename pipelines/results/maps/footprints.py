@@ -17,6 +17,7 @@ from pipelines.results.files import NoOutputError
 from pipelines.results.labels import check_label
 from pipelines.results.maps.outlines import Outlines, read_outlines
 from pipelines.results.outputs import Output
+from pipelines.results.windows import lacks_windows
 
 _OF_SCENES = pa.schema(
     [
@@ -116,7 +117,8 @@ def read_footprints(
         footprints = _of_batch(output.path, batch, columns, min_probability)
         total += footprints.counts
         yield footprints
-    _check(output.path, total)
+    if not total.shown and not total.below:
+        raise lacks_windows(output, unplaced=bool(total.unplaced))
 
 
 def _of_batch(path: str, batch: pa.RecordBatch, columns: Sequence[str], min_probability: float) -> Footprints:
@@ -138,24 +140,3 @@ def _of_batch(path: str, batch: pa.RecordBatch, columns: Sequence[str], min_prob
         raise NoOutputError(f"{path} holds a geometry that scenetags did not write: {error}") from error
     rows = batch.select([name for name in batch.schema.names if name not in ("geometry", *columns)])
     return Footprints(rows, outlines, probabilities, counts)
-
-
-def _check(path: str, counts: Counts) -> None:
-    """Refuse an output without windows that could be shown.
-
-    Raises:
-      NoOutputError: it is one, with the reason.
-    """
-    if counts.shown or counts.below:
-        return
-    if counts.unplaced:
-        raise NoOutputError(
-            f"{path}: none of its {counts.unplaced:,} windows says where it lies",
-            "tag scenes that have a coordinate reference system",
-        )
-    if counts.images:
-        raise NoOutputError(
-            f"{path}: its {counts.images:,} rows are of images, not of windows of scenes",
-            "run `scenetags predict` on scenes, with --tile",
-        )
-    raise NoOutputError(f"{path} has no predictions", "run `scenetags predict` on scenes, with --tile")
