@@ -22,6 +22,7 @@ from pipelines.inference.tagging import Predictor
 from pipelines.job.preparation import Attempt, Joining, configure_run, join_output, report_choice, settle_precision
 from pipelines.listing import list_images
 from pipelines.listing.scenes import CutSettings, cut_scenes
+from pipelines.output.earlier import EarlierRows
 from pipelines.output.lock import refuse_links
 from pipelines.output.run import Run
 from pipelines.planning import estimate
@@ -112,12 +113,16 @@ def _join_output(run: Run, job: PredictOptions, opened: Attempt) -> Joining:
 
     Raises:
       BundleError: the precision was left open, and the engine refuses the bundle in each.
-      OutputError: it may not add to it, or this machine cannot.
+      OutputError: it may not add to it, or this machine cannot; or an image has two rows there.
     """
     try:
         with storage.hurried():
             refuse_links(run)
-            return join_output(run, job, opened, _NAME)
+            joining = join_output(run, job, opened, _NAME)
+            # The workers of a run elsewhere read them, a part each: together they may be too many for this machine.
+            if not job.beam_flags:
+                EarlierRows.read(joining.run.folder, joining.run.name)
+            return joining
     except (OSError, storage.NoAccessError) as error:
         _warn(f"{run.output} cannot be read, so the plan assumes that it is empty: {error}")
         return _join_none(run, job, opened)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from pipelines.inference.precision import Choice
 from pipelines.inference.processor import bfloat16_units
 from pipelines.job import preparation
 from pipelines.planning.precisions import Changes, Rate, describe, weigh
+from tests import outputs
 from tests.outputs import manifest
 from tests.pipelines.plan.planning import Run, commands, planned
 
@@ -95,6 +97,37 @@ def test_a_plan_is_refused_where_a_table_lies_elsewhere(
     assert run(output=exact) == 2
 
     assert capsys.readouterr().err.startswith(f"scenetags plan: {exact}/predictions is a link or on another disk")
+
+
+def test_a_plan_is_refused_where_the_output_holds_two_rows_for_an_image(
+    run: Run, exact: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [file] = (exact / "predictions").iterdir()
+    shutil.copy(file, file.with_name("copied.parquet"))
+    capsys.readouterr()
+
+    assert run(output=exact) == 2
+
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"scenetags plan: output {exact} holds two rows for ")
+    assert printed.err.count("\n") == 1
+    assert run("--overwrite", output=exact) == 0
+
+
+def test_a_row_of_a_list_that_repeats_an_image_counts_once_as_in_a_run(
+    run: Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = ["path,site", "chips/0.jpg,1", "chips/0.jpg,2", "chips/../chips/0.jpg,3", "chips/1.jpg,4"]
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+
+    assert run("--keep_columns=site", input=None, input_list=tmp_path / "list.csv", output=tmp_path / "out") == 0
+    printed = capsys.readouterr().out
+    [command] = commands(printed)
+    assert cli.main([*command[1:], "--progress=off"]) == 0
+
+    assert printed.startswith("2 images, ")
+    assert capsys.readouterr().out.startswith("2 images: 2 tagged")
+    assert [row["site"] for row in outputs.rows(tmp_path / "out")] == [1, 4]
 
 
 def test_a_plan_for_an_output_that_cannot_be_read_is_for_an_empty_one(
