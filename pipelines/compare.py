@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from pipelines import storage
 from pipelines.commandline.execution import add_anonymous
 from pipelines.commandline.files import check_named, find_bucket, write_named
-from pipelines.commandline.parser import Parser, UsageError, between, place, print_error
+from pipelines.commandline.numbers import between
+from pipelines.commandline.parser import Parser, UsageError, place, print_error
 from pipelines.commandline.printing import log, show
-from pipelines.errors import ExitCode, ScenetagsError
+from pipelines.errors import ExitCode, ScenetagsError, quantity
 
 if TYPE_CHECKING:
     from pipelines.output.footers import Footer
@@ -188,7 +189,7 @@ def _report(outputs: Sequence[Output], footers: Sequence[Footer], comparison: Co
         f"{images.only_b:,} only in B ({images.failed_in_a:,} failed in A)"
     )
     yield (
-        f"changed: {comparison.changed:.2%} of the tags, in {images.other_tags:,} images "
+        f"changed: {comparison.changed:.2%} of the tags, in {quantity(images.other_tags, 'image')} "
         f"({images.other_tags / images.both:.2%})"
     )
     yield from _table(comparison)

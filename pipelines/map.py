@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from pipelines import storage
 from pipelines.commandline.execution import add_anonymous
 from pipelines.commandline.files import check_named, find_bucket, open_named
-from pipelines.commandline.parser import Parser, UsageError, between, place, print_error
+from pipelines.commandline.numbers import between
+from pipelines.commandline.parser import Parser, UsageError, place, print_error
 from pipelines.commandline.printing import show, to_output
-from pipelines.errors import ExitCode, ScenetagsError
+from pipelines.errors import ExitCode, ScenetagsError, quantity
 from pipelines.results.maps import MEAN, MERGES
 
 if TYPE_CHECKING:
@@ -248,7 +249,10 @@ def _describe(path: str, counts: Counts, min_probability: float) -> list[str]:
         (counts.unplaced, "windows without a location"),
         (counts.images, "images that are not windows"),
     ]
-    return [f"{path}: {counts.shown:,} windows", *(f"  left out: {what}: {count:,}" for count, what in left if count)]
+    return [
+        f"{path}: {quantity(counts.shown, 'window')}",
+        *(f"  left out: {what}: {count:,}" for count, what in left if count),
+    ]
 
 
 if __name__ == "__main__":

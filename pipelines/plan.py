@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from pipelines import storage
 from pipelines.commandline.files import check_named, write_named
 from pipelines.commandline.flags import add_flags, choose_log_format, read_options
+from pipelines.commandline.numbers import Range, at_least
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import Parser, UsageError, place, print_error
 from pipelines.commandline.printing import announce, log, log_libraries, show, to_output
@@ -83,13 +84,8 @@ class PlanOptions:
         Raises:
           UsageError: a value is out of range, or options contradict each other.
         """
-        for flag, count in (("--sample", self.sample), ("--workers", self.workers)):
-            if count is not None and count < 1:
-                raise UsageError(f"{flag} must be at least 1, not {count}")
         if self.workers is not None and self.workers > machines.MOST_WORKERS:
             raise UsageError(f"--workers {self.workers} exceeds Dataflow's limit of {machines.MOST_WORKERS:,} per job")
-        if self.hours is not None and not 0 < self.hours < float("inf"):
-            raise UsageError(f"--hours must be greater than 0, not {self.hours}")
         if self.workers is not None and self.hours is not None:
             raise UsageError("--workers and --hours are mutually exclusive", "give one of them")
         if self.json is not None and self.json != "-":
@@ -112,7 +108,7 @@ def parse_plan(argv: Sequence[str]) -> PlanOptions:
     choose_log_format(argv)
     plan = parser.add_argument_group("plan")
     plan.add_argument(
-        "--sample", type=int, default=256, metavar="N", help="images to read and tag (default %(default)s)"
+        "--sample", type=at_least(1), default=256, metavar="N", help="images to read and tag (default %(default)s)"
     )
     plan.add_argument(
         "--machine",
@@ -120,8 +116,10 @@ def parse_plan(argv: Sequence[str]) -> PlanOptions:
         metavar="NAME",
         help=f"machine type of a worker on Google Cloud (default {machines.DEFAULT_MACHINE})",
     )
-    plan.add_argument("--workers", type=int, metavar="N", help="estimate the time for this many workers")
-    plan.add_argument("--hours", type=float, metavar="H", help="estimate how many workers finish in H hours")
+    plan.add_argument("--workers", type=at_least(1), metavar="N", help="estimate the time for this many workers")
+    plan.add_argument(
+        "--hours", type=Range(0, above=True), metavar="H", help="estimate how many workers finish in H hours"
+    )
     plan.add_argument(
         "--json",
         type=place,

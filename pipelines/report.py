@@ -10,7 +10,8 @@ from pipelines import storage
 from pipelines.commandline.execution import add_anonymous
 from pipelines.commandline.files import check_named, find_bucket, write_named
 from pipelines.commandline.labels import add_labels, read_label_source
-from pipelines.commandline.parser import Parser, at_least, place, print_error
+from pipelines.commandline.numbers import at_least
+from pipelines.commandline.parser import Parser, place, print_error
 from pipelines.commandline.printing import show
 from pipelines.errors import ExitCode, ScenetagsError
 

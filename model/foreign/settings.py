@@ -9,7 +9,8 @@ from typing import Literal, NamedTuple, get_args
 from model.export.place import check_output, output_folder
 from model.foreign.scaling import Scaling
 from model.quality.fbeta import add_beta
-from pipelines.commandline.parser import Parser, UsageError, at_least
+from pipelines.commandline.numbers import at_least
+from pipelines.commandline.parser import Parser, UsageError
 
 OutputKind = Literal["probabilities", "logits"]
 
@@ -20,7 +21,7 @@ Make a bundle, the folder that `predict` takes as --model, from a model that was
   .keras, .h5                  a model saved by Keras 3, or by Keras 2 as HDF5
   a folder with saved_model.pb a SavedModel, of model.export() of Keras 3, model.save() of Keras 2 or tf.saved_model
   .tflite                      a LiteRT (TensorFlow Lite) file, in float32 or int8
-  .onnx                        an ONNX file, e.g. of torch.onnx.export(); needs the extra scenetags[onnx]
+  .onnx                        an ONNX file, e.g. of torch.onnx.export(); needs the extra onnx
 
 It must take one square RGB image, and give one number per label. Its input may be floating-point numbers or uint8, of a
 fixed size or of any, with channels last; those of ONNX may be first.

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.commandline.parser import between
+from pipelines.commandline.numbers import between
 
 BETA = 2.0
 """That of the Kaggle competition on the Planet set: recall weighs four times as much as precision."""

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from model.synthetic.chips import MIN_SIZE, SIZE, write_chips
 from model.synthetic.scene import write_scene
-from pipelines.commandline.parser import Parser, UsageError, at_least, place, print_error
-from pipelines.errors import ScenetagsError
+from pipelines.commandline.numbers import at_least
+from pipelines.commandline.parser import Parser, UsageError, place, print_error
+from pipelines.errors import ScenetagsError, quantity
 
 _NAME = "python -m model.synthetic"
 
@@ -36,7 +37,7 @@ def _write(flags: argparse.Namespace) -> str:
         side = flags.scene * flags.size
         return f"a synthetic scene of {side} x {side} px: {path}"
     write_chips(output, flags.count, flags.seed, flags.size)
-    return f"{flags.count} synthetic chips in {output / 'jpg'}, their labels in {output / 'labels.csv'}"
+    return f"{quantity(flags.count, 'synthetic chip')} in {output / 'jpg'}, their labels in {output / 'labels.csv'}"
 
 
 def _parser() -> Parser:

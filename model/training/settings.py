@@ -15,7 +15,8 @@ from model.training import network
 from model.training.losses import Loss
 from model.training.split_flags import MOST_FINAL_EPOCHS, add_split, read_final_epochs, read_fraction
 from pipelines.commandline.labels import add_labels, read_label_source
-from pipelines.commandline.parser import Parser, UsageError, add_switch, at_least, between
+from pipelines.commandline.numbers import at_least, between
+from pipelines.commandline.parser import Parser, UsageError, add_switch
 from pipelines.commandline.rasters import add_rasters, check_percentiles, read_rendering
 from pipelines.errors import printable
 from pipelines.images.limits import FITS

@@ -6,7 +6,8 @@ import argparse
 import math
 import re
 
-from pipelines.commandline.parser import Parser, UsageError, between
+from pipelines.commandline.numbers import between
+from pipelines.commandline.parser import Parser, UsageError
 
 _FRACTION = 0.2
 MOST_FINAL_EPOCHS = 5

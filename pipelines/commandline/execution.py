@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from pipelines.commandline.options import PredictOptions
-from pipelines.commandline.parser import add_switch, at_least
+from pipelines.commandline.options import RANGES, PredictOptions
+from pipelines.commandline.parser import add_switch
 from pipelines.commandline.printing import LOG_FORMATS
 from pipelines.images.limits import Limits
 from pipelines.inference import ENGINES, PRECISIONS
@@ -40,7 +40,7 @@ def add_execution(group: argparse._ArgumentGroup) -> None:
     add_engine(group)
     group.add_argument(
         "--batch_size",
-        type=int,
+        type=RANGES["batch_size"],
         default=PredictOptions.batch_size,
         metavar="N",
         help=f"images per call of TensorFlow (default {PredictOptions.batch_size}); the other engines take them one "
@@ -57,14 +57,14 @@ def add_execution(group: argparse._ArgumentGroup) -> None:
 def _add_commits(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--checkpoint_every",
-        type=int,
+        type=RANGES["checkpoint_every"],
         default=PredictOptions.checkpoint_every,
         metavar="N",
         help=f"a local run commits its rows every N images (default {PredictOptions.checkpoint_every})",
     )
     group.add_argument(
         "--checkpoint_seconds",
-        type=float,
+        type=RANGES["checkpoint_seconds"],
         default=PredictOptions.checkpoint_seconds,
         metavar="S",
         help="a local run also commits at least every S seconds; a killed run loses only its work since the last "
@@ -72,7 +72,7 @@ def _add_commits(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--commit_every",
-        type=int,
+        type=RANGES["commit_every"],
         metavar="N",
         help="a distributed run commits its rows about every N images, each time with a separate job, which lists "
         "everything again (default: once, at its end)",
@@ -82,7 +82,7 @@ def _add_commits(group: argparse._ArgumentGroup) -> None:
 def _add_concurrency(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--reads_in_flight",
-        type=int,
+        type=RANGES["reads_in_flight"],
         default=PredictOptions.reads_in_flight,
         metavar="N",
         help=f"images that each process fetches concurrently (default {PredictOptions.reads_in_flight}); use more for "
@@ -90,14 +90,14 @@ def _add_concurrency(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--threads",
-        type=int,
+        type=RANGES["threads"],
         metavar="N",
         help="images that are decoded and predicted concurrently: in total by a local run (default: one per core), or "
         "by each process of a distributed worker (default: 1, since workers run one process per core)",
     )
     group.add_argument(
         "--processes",
-        type=_read_processes,
+        type=RANGES["processes"],
         default=PredictOptions.processes,
         metavar="N|auto",
         help="processes of a local run, each with its share of --threads: a single one cannot keep many cores busy. "
@@ -127,7 +127,7 @@ def _add_access(group: argparse._ArgumentGroup) -> None:
 def _add_failures(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--max_failure_rate",
-        type=float,
+        type=RANGES["max_failure_rate"],
         default=PredictOptions.max_failure_rate,
         metavar="R",
         help=f"share of failures, 0 to 1, above which the exit code is 3 (default {PredictOptions.max_failure_rate})",
@@ -167,17 +167,19 @@ def _add_messages(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def _read_processes(text: str) -> int | None:
-    return None if text == "auto" else at_least(1)(text)
-
-
 def add_limits(group: argparse._ArgumentGroup) -> None:
     """Add the flags of how large an image may be, and how long it may take."""
     group.add_argument(
-        "--max_bytes", type=int, metavar="N", help=f"maximum file size in bytes (default {Limits.max_bytes})"
+        "--max_bytes",
+        type=RANGES["max_bytes"],
+        metavar="N",
+        help=f"maximum file size in bytes (default {Limits.max_bytes})",
     )
     group.add_argument(
-        "--max_pixels", type=int, metavar="N", help=f"maximum width x height (default {Limits.max_pixels})"
+        "--max_pixels",
+        type=RANGES["max_pixels"],
+        metavar="N",
+        help=f"maximum width x height (default {Limits.max_pixels})",
     )
     add_switch(
         group,
@@ -187,7 +189,7 @@ def add_limits(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--max_seconds",
-        type=float,
+        type=RANGES["max_seconds"],
         metavar="S",
         help=f"decoding time per image; needs --isolate_decoding (default {Limits.max_seconds:g})",
     )

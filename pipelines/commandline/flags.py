@@ -9,6 +9,7 @@ from contextlib import suppress
 from pipelines import storage
 from pipelines.commandline.execution import add_execution, add_limits
 from pipelines.commandline.inputs import add_inputs
+from pipelines.commandline.numbers import Range
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import Once, Parser, UsageError, add_switch
 from pipelines.commandline.printing import LOG_FORMATS, use_log_format
@@ -142,12 +143,14 @@ def add_model(group: argparse._ActionsContainer) -> None:
     )
 
 
-def _read_threshold(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        one = f"; for one label, run `scenetags retag OUTPUT --threshold {text}` after the run" * ("=" in text)
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to 1, which is for all labels{one}") from None
+class _Threshold(Range):
+    """A flag type: a probability, for all labels."""
+
+    def hint(self, text: str) -> str:
+        """Return how a value may have been meant: for one label, perhaps."""
+        if "=" in text:
+            return f"it is for all labels; for one, run `scenetags retag OUTPUT --threshold {text}` after the run"
+        return super().hint(text)
 
 
 def _add_model_and_output(group: argparse._ArgumentGroup, writes: bool) -> None:
@@ -174,7 +177,7 @@ def _add_model_and_output(group: argparse._ArgumentGroup, writes: bool) -> None:
     )
     group.add_argument(
         "--threshold",
-        type=_read_threshold,
+        type=_Threshold(0, 1),
         metavar="T",
         help="minimum probability for a tag, 0 to 1, for all labels (default: each label's own, from the bundle or "
         "from `scenetags retag`)",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from pipelines import storage
-from pipelines.commandline.parser import UsageError, mistyped
+from pipelines.commandline.numbers import SHARE, Range, at_least
+from pipelines.commandline.parser import UsageError, check_range, mistyped
 from pipelines.commandline.rasters import check_percentiles, read_rendering
 from pipelines.commandline.scenes import read_documents, read_grid
 from pipelines.credentials import flags_without_secrets, url_without_secrets
@@ -22,6 +24,24 @@ from pipelines.scenes.grid import Grid
 _ACCELERATOR = re.compile(r"type:[\w.-]+;count:[1-9]\d*(;[\w:.-]+)*", re.ASCII)
 
 _DAY = 86_400
+
+RANGES: Mapping[str, Range] = {
+    # The limits keep a slip of the finger from starting so many threads that the system ends the run, or hangs, and
+    # from a batch that takes all memory: larger ones are no faster; an image takes 14 MB in TensorFlow on a CPU.
+    "batch_size": at_least(1, 1024),
+    "checkpoint_every": at_least(1),
+    "commit_every": at_least(1),
+    "reads_in_flight": at_least(1, 4096),
+    "threads": at_least(1, 1024),
+    "processes": Range(1, 256, whole=True, word="auto"),
+    "max_bytes": Range(1, whole=True),
+    "max_pixels": Range(1, whole=True),
+    "max_seconds": Range(0, _DAY, above=True),
+    "checkpoint_seconds": Range(0, above=True),
+    "threshold": SHARE,
+    "max_failure_rate": SHARE,
+}
+"""Numbers that options may have, by name; scenes have theirs in `scenes`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,26 +116,8 @@ class PredictOptions:
             raise UsageError(
                 f"--engine {self.engine} does not compute in bfloat16", "use --engine openvino, or omit --precision"
             )
-        # The limits keep a slip of the finger from starting so many threads that the system ends the run, or hangs, and
-        # from a batch that takes all memory: larger ones are no faster; an image takes 14 MB in TensorFlow on a CPU.
-        for flag, count, most in (
-            ("--batch_size", self.batch_size, 1024),
-            ("--checkpoint_every", self.checkpoint_every, 1_000_000_000),
-            ("--commit_every", self.commit_every, 1_000_000_000),
-            ("--reads_in_flight", self.reads_in_flight, 4096),
-            ("--threads", self.threads, 1024),
-            ("--processes", self.processes, 256),
-        ):
-            if count is not None and count < 1:
-                raise UsageError(f"{flag} must be at least 1, not {count}")
-            if count is not None and count > most:
-                raise UsageError(f"{flag} must be at most {most:,}, not {count:,}")
-        for flag, limit in (
-            *(("--max_bytes", self.max_bytes), ("--max_pixels", self.max_pixels)),
-            *(("--max_seconds", self.max_seconds), ("--checkpoint_seconds", self.checkpoint_seconds)),
-        ):
-            if limit is not None and not limit > 0:
-                raise UsageError(f"{flag} must be more than 0, not {limit}")
+        for name, allowed in RANGES.items():
+            check_range(f"--{name}", getattr(self, name), allowed)
         if self.processes is not None and self.processes > 1:
             self._check_processes(self.processes)
         if self.accelerator is not None and not _ACCELERATOR.fullmatch(self.accelerator):
@@ -128,15 +130,10 @@ class PredictOptions:
                 "--allow_empty and --overwrite cannot be combined: an empty input would delete all rows",
                 "omit one of them",
             )
-        if self.max_seconds is not None and self.max_seconds > _DAY:
-            raise UsageError(f"--max_seconds must be at most {_DAY:,} (a day), not {self.max_seconds}")
         if self.max_seconds is not None and not self.isolate_decoding:
             raise UsageError("--max_seconds needs --isolate_decoding: only a process can be stopped, not a thread")
         if self.anonymous and self.requester_pays:
             raise UsageError("--anonymous and --requester_pays cannot be combined: only an account can pay")
-        for flag, share in (("--threshold", self.threshold), ("--max_failure_rate", self.max_failure_rate)):
-            if share is not None and not 0 <= share <= 1:
-                raise UsageError(f"{flag} must be between 0 and 1, not {share}")
 
     @property
     def limits(self) -> Limits:

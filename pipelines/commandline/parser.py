@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from pipelines.commandline.nearest import ask, bare, find_nearest
+from pipelines.commandline.numbers import Range, spelled
 from pipelines.commandline.printing import log
 from pipelines.errors import ExitCode, ScenetagsError
 
-_NEGATIVE_NUMBER = re.compile(r"-\.?\d")
+_NEGATIVE_NUMBER = re.compile(r"-(\.?\d|(inf|infinity|nan)$)", re.IGNORECASE)
+
+_LACKS_VALUE = re.compile(r"argument (\S+): expected one argument")
 
 
 class UsageError(ScenetagsError):
@@ -39,7 +42,7 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
         self._passes_on = passes_on
-        # Argparse takes only plain numbers for values, and `-100:3000` for an unknown flag.
+        # Argparse takes only plain numbers for values, and `-100:3000` and `-inf` for unknown flags.
         self._negative_number_matcher = _NEGATIVE_NUMBER
 
     def format_help(self) -> str:
@@ -109,12 +112,26 @@ class Parser(argparse.ArgumentParser):
             raise UsageError(f"{name} is empty", "give it a value or omit it; a shell variable may be unset")
         return super()._get_values(action, arg_strings)
 
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        """Take a value of a flag; if it is a number outside of its range, say which numbers are within."""
+        try:
+            return super()._get_value(action, arg_string)
+        except argparse.ArgumentError as error:
+            if not isinstance(action.type, Range):
+                raise
+            raise UsageError(
+                f"{action.option_strings[-1]} {arg_string}: {error.message}", action.type.hint(arg_string)
+            ) from None
+
     def error(self, message: str) -> NoReturn:
         """Refuse the command line.
 
         Raises:
           UsageError: always.
         """
+        if lacking := _LACKS_VALUE.fullmatch(message):
+            flag = lacking[1]
+            raise UsageError(f"{flag} needs a value", f"write {flag} VALUE, or {flag}=VALUE if it begins with a hyphen")
         raise UsageError(f"{message} (see {self.prog} --help)")
 
 
@@ -172,6 +189,16 @@ def _flags(words: Iterable[str]) -> Iterator[str]:
             yield word.partition("=")[0]
 
 
+def check_range(flag: str, value: float | None, allowed: Range) -> None:
+    """Verify that a number is within the range of its flag; None is the default.
+
+    Raises:
+      UsageError: it is not.
+    """
+    if value is not None and not allowed.holds(value):
+        raise UsageError(f"{flag} {spelled(value)}: not {allowed}")
+
+
 def print_error(command: str, error: ScenetagsError) -> int:
     """Print an error to standard error in one line, and return the command's exit code."""
     log(f"{command}: {error}", exit_code=int(error.exit_code))
@@ -207,38 +234,6 @@ def read_bound(text: str) -> tuple[str, float]:
 def add_switch(group: argparse._ActionsContainer, flag: str, help: str) -> None:
     """Add a boolean flag, true if given without a value; templates give every flag a value, `true` or `false`."""
     group.add_argument(flag, nargs="?", const=True, default=False, type=_read_switch, help=help)
-
-
-def at_least(least: int, most: int = 10**9) -> Callable[[str], int]:
-    """Return a flag type: a whole number within these bounds."""
-
-    def read(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-        if value < least:
-            raise argparse.ArgumentTypeError(f"{value} is too small; the minimum is {least}")
-        if value > most:
-            raise argparse.ArgumentTypeError(f"{value} is too large; the maximum is {most}")
-        return value
-
-    return read
-
-
-def between(low: float, high: float) -> Callable[[str], float]:
-    """Return a flag type: a number within these bounds."""
-
-    def read(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{text} is not between {low} and {high}")
-        return value
-
-    return read
 
 
 def _read_switch(text: str) -> bool:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Sequence
 
 from pipelines import storage
 from pipelines.commandline.execution import add_anonymous
 from pipelines.commandline.files import check_named
-from pipelines.commandline.parser import Parser, UsageError, at_least, place, read_bound
+from pipelines.commandline.numbers import SHARE, at_least
+from pipelines.commandline.parser import Parser, UsageError, place, read_bound
 
 TOP = 50
 """Images that are found by likeness or novelty, unless said otherwise."""
@@ -80,9 +80,7 @@ def _parser() -> Parser:
             help=f"only images for which the probability of the label is {meaning} P, 0 to 1; can be repeated",
         )
     for flag, meaning in (("--min_novelty", "at least"), ("--max_novelty", "at most")):
-        parser.add_argument(
-            flag, type=_read_share, metavar="P", help=f"only images whose novelty is {meaning} P, 0 to 1"
-        )
+        parser.add_argument(flag, type=SHARE, metavar="P", help=f"only images whose novelty is {meaning} P, 0 to 1")
     ranked = parser.add_mutually_exclusive_group()
     ranked.add_argument(
         "--strangest", action="store_true", help="of these, only the images with the highest novelty, strangest first"
@@ -122,16 +120,6 @@ def _parser() -> Parser:
         parser, "read public buckets without credentials; credentials are used only for the bucket that is written to"
     )
     return parser
-
-
-def _read_share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = math.nan
-    if not 0 <= share <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to 1, e.g. 0.99")
-    return share
 
 
 def _check(flags: argparse.Namespace) -> None:

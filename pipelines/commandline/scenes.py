@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 
 from pipelines import storage
-from pipelines.commandline.parser import UsageError
+from pipelines.commandline.numbers import SHARE, Range, at_least
+from pipelines.commandline.parser import UsageError, check_range
 from pipelines.images.rendering import COLOURS
 from pipelines.scenes.documents import Documents
 from pipelines.scenes.grid import CLEAR, EDGES, NO_GRID, SHIFT, Grid
 
 _LEAST, _MOST = 16, 8192
+_SIDE = at_least(_LEAST, _MOST)
+# NaN and infinity never hold data.
+_VALUE = Range(example="0")
 _YES, _NO = "true", "false"
 
 
@@ -24,20 +27,26 @@ def add_scenes(parser: argparse.ArgumentParser) -> None:
         "them tagged as an image named SCENE#xywh=COLUMN,ROW,WIDTH,HEIGHT. See docs/scenes.md.",
     )
     group.add_argument(
-        "--tile", type=int, metavar="PIXELS", help="cut scenes into windows of this size (default: do not cut)"
+        "--tile",
+        type=_SIDE,
+        metavar="PIXELS",
+        help=f"cut scenes into windows of this size, {_LEAST} to {_MOST:,} (default: do not cut)",
     )
     group.add_argument(
-        "--stride", type=int, metavar="PIXELS", help="pixels from one window to the next (default: --tile)"
+        "--stride",
+        type=_SIDE,
+        metavar="PIXELS",
+        help=f"pixels from one window to the next, {_LEAST} to {_MOST:,} (default: --tile)",
     )
     group.add_argument(
         "--min_valid",
-        type=float,
+        type=SHARE,
         metavar="SHARE",
-        help=f"leave out windows with a smaller share of valid pixels (default {NO_GRID.min_valid})",
+        help=f"leave out windows with a smaller share of valid pixels, 0 to 1 (default {NO_GRID.min_valid})",
     )
     group.add_argument(
         "--nodata",
-        type=float,
+        type=_VALUE,
         metavar="VALUE",
         help="value of the pixels of TIFFs that hold no data, in place of the one that a file names, e.g. 0 for black "
         "borders",
@@ -140,13 +149,10 @@ def read_grid(
         if flag := next((flag for flag, value in others.items() if value is not None), ""):
             raise UsageError(f"{flag} needs --tile", "add --tile, e.g. --tile 256")
         return NO_GRID
-    for flag, pixels in (("--tile", tile), ("--stride", tile if stride is None else stride)):
-        if not _LEAST <= pixels <= _MOST:
-            raise UsageError(f"{flag} must be between {_LEAST} and {_MOST:,} pixels, not {pixels:,}")
-    if min_valid is not None and not 0 <= min_valid <= 1:
-        raise UsageError(f"--min_valid must be between 0 and 1, not {min_valid}")
-    if nodata is not None and not math.isfinite(nodata):
-        raise UsageError(f"--nodata {nodata}: NaN and infinity never hold data", "give the value of a pixel, e.g. 0")
+    check_range("--tile", tile, _SIDE)
+    check_range("--stride", stride, _SIDE)
+    check_range("--min_valid", min_valid, SHARE)
+    check_range("--nodata", nodata, _VALUE)
     return Grid(
         tile,
         tile if stride is None else stride,

@@ -8,6 +8,7 @@ from dataclasses import fields
 
 from pipelines import storage
 from pipelines.commandline.flags import parse_predict
+from pipelines.commandline.numbers import spelled
 from pipelines.commandline.options import PredictOptions
 from pipelines.credentials import KEYS, flags_without_secrets
 from pipelines.planning import machines
@@ -27,7 +28,8 @@ def command_line(options: PredictOptions) -> list[str]:
         value = getattr(options, field.name)
         if field.name in ("input", "beam_flags") or (value == getattr(usual, field.name) and field.name not in _ALWAYS):
             continue
-        arguments += [f"--{field.name}"] if value is True else _flag(field.name, str(value))
+        text = spelled(value) if isinstance(value, float) else str(value)
+        arguments += [f"--{field.name}"] if value is True else _flag(field.name, text)
     return [*arguments, *flags_without_secrets(options.beam_flags)]
 
 

@@ -232,7 +232,7 @@ def test_what_cannot_be_compared_is_one_line(tmp_path: Path, capsys: pytest.Capt
         ([a, "--relative_to=/x"], "--relative_to needs --html"),
         ([a, "--relative_to=/x", f"--html={tmp_path}/x.html"], "has rows with absolute paths; omit --relative_to"),
         ([a, "--json=missing/x.json"], "the folder does not exist; create it first"),
-        ([a, "--max_changed=2%"], "'2%' is not a number"),
+        ([a, "--max_changed=2%"], "--max_changed 2%: not a number from 0 to 1"),
     ):
         assert command.main([str(a), *map(str, flags)]) == 2
         [line] = capsys.readouterr().err.splitlines()

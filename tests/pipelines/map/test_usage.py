@@ -32,11 +32,11 @@ def test_a_page_of_too_many_windows_is_refused(
     [
         (
             [image("/a.jpg"), image("/b.jpg")],
-            "its 2 rows are of images, not of windows of scenes; run `scenetags predict` on",
+            "its predictions are of images, not of windows of scenes; run `scenetags predict` on scenes, with --tile",
         ),
         (
             [window(SCENE, 0, 0)],
-            "none of its 1 windows says where it lies; tag scenes that have a coordinate",
+            "none of its windows says where it lies; tag scenes that have a coordinate",
         ),
         ([], "has no predictions; run `scenetags predict` on scenes, with --tile"),
         ([window(SCENE, 0, 0, geometry=wkb(square(10, 20))[:-1])], "holds a geometry that scenetags did not write"),
@@ -73,7 +73,7 @@ def test_an_output_that_cannot_be_shown_is_one_line(
         ),
         (("--html=x.html", "--tag=xyz"), "--tag: xyz is not a label of the model; use one of clear, bare ground, road"),
         (("--html=x.html", "--min_probability=1"), "no window has a tag that reaches --min_probability; lower it"),
-        (("--html=x.html", "--min_probability=1.1"), "1.1 is not between 0 and 1"),
+        (("--html=x.html", "--min_probability=1.1"), "--min_probability 1.1: not a number from 0 to 1"),
         (("--html=x.parquet",), "--html x.parquet is not a .html file"),
         (("--geojson=hdfs://b/x.geojson",), "--geojson hdfs://b/x.geojson cannot be written to; give a local path"),
         (("--html=gone/x.html",), "--html gone/x.html: the folder does not exist; create it first"),

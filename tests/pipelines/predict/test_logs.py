@@ -44,7 +44,7 @@ def test_what_is_wrong_with_the_arguments_is_an_object_as_well(
     assert run("--max_pixels=many", log_format="json") == 2
 
     [line] = capsys.readouterr().err.splitlines()
-    assert "argument --max_pixels: invalid int value: 'many'" in json.loads(line)["message"]
+    assert "--max_pixels many: not a whole number of at least 1" in json.loads(line)["message"]
 
 
 def test_what_does_not_end_a_run_is_no_error(

@@ -133,14 +133,14 @@ def test_an_overwrite_holds_the_windows_of_the_last_grid(run: Predict, scenes: P
     ("flags", "reason"),
     [
         ({"stride": 64}, "--stride needs --tile"),
-        ({"tile": 8}, "--tile must be between 16 and 8,192 pixels, not 8"),
-        ({"tile": 64, "stride": 0}, "--stride must be between 16 and 8,192 pixels, not 0"),
+        ({"tile": 8}, "--tile 8: not a whole number from 16 to 8,192"),
+        ({"tile": 64, "stride": 0}, "--stride 0: not a whole number from 16 to 8,192"),
         ({"mask": "udm2:clear>=0.5"}, "--mask needs --tile"),
         ({"nodata": 0}, "--nodata needs --tile"),
-        ({"tile": 64, "nodata": "nan"}, "--nodata nan: NaN and infinity never hold data; give the value of a pixel"),
+        ({"tile": 64, "nodata": "nan"}, "--nodata nan: not a finite number; write e.g. 0"),
         ({"tile": 64, "mask": "udm2:cloud<=0.1"}, "not of the form udm2:clear>=SHARE"),
         ({"tile": 64, "mask": "udm2:clear>=50%"}, "write e.g. --mask 'udm2:clear>=0.5'"),
-        ({"tile": 64, "min_valid": 1.5}, "--min_valid must be between 0 and 1, not 1.5"),
+        ({"tile": 64, "min_valid": 1.5}, "--min_valid 1.5: not a number from 0 to 1"),
         ({"tile": 64, "isolate_decoding": None}, "--tile and --isolate_decoding cannot be combined"),
     ],
 )

@@ -33,7 +33,7 @@ from tests.pipelines.results.tagged_outputs import image, run_of, write
         (["road and width>64"], '"road and width>64", character 10: width is a column of the rows, not a tag; use SQL'),
         (["p_road"], "p_road is a column of the rows, not a tag; use --min road=P or --max road=P"),
         (["--max", "height=0.5"], "--max height=0.5: height is a column of the rows, not a tag; use SQL"),
-        (["--strangest", "--top", "9" * 20], "is too large; the maximum is 1000000000"),
+        (["--strangest", "--top", "9" * 20], "9: not a whole number from 1 to 1,000,000,000"),
         (["road", "--pats"], "unknown argument --pats; did you mean --paths?"),
         (["--fiftyone", "x.txt"], "--fiftyone x.txt is not a .json file"),
         (["--csv", "s3:/x/y.csv"], "did you mean s3://x/y.csv?"),

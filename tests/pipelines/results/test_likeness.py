@@ -91,7 +91,7 @@ def test_more_are_asked_for_than_there_are(ask: Ask, output: Path) -> None:
     [
         (["--like", "/archive/x.jpg"], "has no tagged image /archive/x.jpg; give the path of one that it has"),
         (["--top", "5"], "--top 5 needs --like or --strangest"),
-        (["--like", "/archive/03.jpg", "--top", "0"], "0 is too small; the minimum is 1"),
+        (["--like", "/archive/03.jpg", "--top", "0"], "--top 0: not a whole number from 1 to"),
     ],
 )
 def test_what_cannot_be_found_is_one_line(ask: Ask, output: Path, words: list[str], message: str) -> None:

@@ -138,8 +138,8 @@ def test_a_column_of_the_list_is_no_novelty(run: Run, tmp_path: Path, capfd: pyt
     [
         (["--strangest", "--like", "/a/03.jpg"], "argument --like: not allowed with argument --strangest"),
         (["--top", "5"], "--top 5 needs --like or --strangest"),
-        (["--min_novelty", "nan"], "nan is not a number from 0 to 1, e.g. 0.99"),
-        (["--max_novelty", "1.01"], "1.01 is not a number from 0 to 1, e.g. 0.99"),
+        (["--min_novelty", "nan"], "--min_novelty nan: not a number from 0 to 1"),
+        (["--max_novelty", "1.01"], "--max_novelty 1.01: not a number from 0 to 1"),
     ],
 )
 def test_flags_about_novelty_that_mean_nothing_are_one_line(

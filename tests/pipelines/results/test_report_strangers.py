@@ -139,7 +139,7 @@ def test_an_output_that_cannot_be_read_as_a_whole_is_one_line(
         (["out", "--html=x.pdf"], "--html x.pdf is not a .html file"),
         (["out", "--html=hdfs://b/x.html"], "--html hdfs://b/x.html cannot be written to; give a local path"),
         (["out", "--html=gone/x.html"], "--html gone/x.html: the folder does not exist; create it first"),
-        (["out", "--html=x.html", "--images=2000"], "2000 is too large; the maximum is 1000"),
+        (["out", "--html=x.html", "--images=2000"], "--images 2000: not a whole number from 0 to 1,000"),
         (["out", "--html=x.html", "--labels=gone.csv"], "gone.csv: No such file or directory"),
     ],
 )

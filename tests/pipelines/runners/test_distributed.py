@@ -101,7 +101,7 @@ def test_unreachable_workers_are_reported_in_one_line() -> None:
         (["--accelerator", "type:nvidia-l4;count:1"], "--accelerator needs a distributed --runner"),
         (["--accelerator", "nvidia-l4"], "--accelerator nvidia-l4 is not of the form type:T;count:N"),
         (["--commit_every", "5000"], "--commit_every needs a distributed --runner; use --checkpoint_every 5000"),
-        (["--threads", "0"], "--threads must be at least 1, not 0"),
+        (["--threads", "0"], "--threads 0: not a whole number from 1 to 1,024"),
         (["--template_location", "gs://bucket/job"], "--template_location needs --runner=DataflowRunner"),
         (["--runner=PortableRunner", "--fail_fast"], "--fail_fast needs a local run"),
         (["--no_wait_until_finish"], "--no_wait_until_finish needs --runner=DataflowRunner"),
