@@ -23,9 +23,9 @@ def add_inputs(group: argparse._ArgumentGroup) -> None:
         "--input_list",
         action=Once,
         metavar="FILE",
-        help="a .txt file with one path per line; a .csv, .tsv, .jsonl or .parquet file with a column `path`, or a "
-        "folder of .parquet files; text files also as .gz or .zst; - for lines on standard input. Relative paths are "
-        "relative to the folder of the list",
+        help="a .txt file with one path per line; a .csv, .tsv, .jsonl, .ndjson or .parquet file with a column "
+        "`path`, or a folder of .parquet files; text files in UTF-8, or in UTF-16 with a byte order mark, also as .gz "
+        "or .zst; - for lines on standard input. Relative paths are relative to the folder of the list",
     )
     group.add_argument(
         "--path_column",
