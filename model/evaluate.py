@@ -121,7 +121,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = _parser()
     # Intermixed: the output may follow flags.
     flags, others = parser.parse_known_intermixed_args(argv)
-    parser.refuse(others)
+    parser.refuse(others, flags)
     if flags.output is not None and flags.predictions is not None:
         raise UsageError("OUTPUT and --predictions are the same, and both are given", "omit one of them")
     flags.predictions = flags.predictions if flags.output is None else flags.output

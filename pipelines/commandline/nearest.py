@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
+from pipelines.commandline import synonyms
+
 _MOST = 3
 _MISSPELT, _SIMILAR = 0.85, 0.7
 """Likeness, from 0 to 1, of a flag with a slip of the finger, and of one that may be meant."""
@@ -26,6 +28,8 @@ def find_nearest(flag: str, known: Iterable[str], *, sure: bool = False) -> Sequ
         return begun[: 1 if sure else _MOST]
     if misspelt := _like(wanted, by_bare, _MISSPELT):
         return misspelt
+    if meant := [by_bare[name] for name in synonyms.FLAGS.get(wanted, ()) if name in by_bare]:
+        return meant[:_MOST]
     if sure:
         return []
     words = set(map(_singular, wanted.split("_")))

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from pipelines.commandline.nearest import ask, bare, find_nearest
 from pipelines.commandline.numbers import Range, spelled
 from pipelines.commandline.printing import log
+from pipelines.commandline.synonyms import ARGUMENTS
 from pipelines.errors import ExitCode, ScenetagsError
 
 _NEGATIVE_NUMBER = re.compile(r"-(\.?\d|(inf|infinity|nan)$)", re.IGNORECASE)
@@ -64,7 +65,8 @@ class Parser(argparse.ArgumentParser):
             return super().parse_known_args(args, namespace)
         except UsageError as error:
             # The cause, where argparse reports a consequence: that the flag meant is missing.
-            raise self._mistyped(args) or error from None
+            lacking = [one for one in self._unflagged() if re.search(rf"\b{one.metavar}\b", error.message)]
+            raise self._mistyped(args, lacking) or error from None
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse arguments, none of which may be unknown.
@@ -73,25 +75,40 @@ class Parser(argparse.ArgumentParser):
           UsageError: the arguments cannot be carried out.
         """
         known, others = self.parse_known_args(args, namespace)
-        self.refuse(others)
+        self.refuse(others, known)
         return known
 
-    def refuse(self, others: Sequence[str]) -> None:
+    def refuse(self, others: Sequence[str], known: argparse.Namespace) -> None:
         """Refuse arguments that are not known, if there are any.
 
+        Args:
+          others: the arguments.
+          known: what the known ones say.
+
         Raises:
-          UsageError: there are.
+          UsageError: there are some.
         """
         if others:
             flag = others[0].partition("=")[0] if others[0].startswith("-") else ""
             said = f"unknown argument {flag}" if flag else f"unexpected argument {others[0]}"
-            raise self._mistyped(others) or UsageError(f"{said} (see {self.prog} --help)")
+            # Argparse may have taken the value of an unknown flag for that of another argument.
+            taken = bool(flag) and flag in others and not _has_value(flag, others)
+            lacking = [one for one in self._unflagged() if taken or not getattr(known, one.dest)]
+            raise self._mistyped(others, lacking) or UsageError(f"{said} (see {self.prog} --help)")
 
-    def _mistyped(self, words: Sequence[str]) -> UsageError | None:
-        """Return an error that names the first unknown flag for which another argument was meant; None without one."""
-        known, unflagged = self._option_string_actions, [one for one in self._actions if not one.option_strings]
+    def _unflagged(self) -> list[argparse.Action]:
+        return [action for action in self._actions if not action.option_strings]
+
+    def _mistyped(self, words: Sequence[str], lacking: Sequence[argparse.Action]) -> UsageError | None:
+        """Return an error that names the first unknown flag for which another argument was meant; None without one.
+
+        Args:
+          words: the arguments.
+          lacking: those without a flag that have not been given.
+        """
+        known = self._option_string_actions
         for flag in _flags(words):
-            if flag not in known and (meant := _called(bare(flag), unflagged)):
+            if flag not in known and (meant := _called(bare(flag), self._unflagged()) or _meant(bare(flag), lacking)):
                 return UsageError(f"unknown argument {flag}", f"write {meant[0].metavar} without a flag")
         if error := mistyped(words, known, sure=self._passes_on):
             return error
@@ -180,6 +197,16 @@ def mistyped(words: Sequence[str], flags: Iterable[str], *, sure: bool) -> Usage
 def _called(name: str, actions: Iterable[argparse.Action]) -> list[argparse.Action]:
     """Return the arguments whose values are called so in the help."""
     return [action for action in actions if str(action.metavar).lower() == name]
+
+
+def _meant(name: str, actions: Iterable[argparse.Action]) -> list[argparse.Action]:
+    """Return the arguments that people call so, although the help does not."""
+    return [action for action in actions if action.metavar in ARGUMENTS.get(name, ())]
+
+
+def _has_value(flag: str, words: Sequence[str]) -> bool:
+    following = words[words.index(flag) + 1 :]
+    return bool(following) and not following[0].startswith("-")
 
 
 def _flags(words: Iterable[str]) -> Iterator[str]:

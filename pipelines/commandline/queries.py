@@ -60,7 +60,7 @@ def parse_query(argv: Sequence[str]) -> argparse.Namespace:
     flags, others = parser.parse_known_intermixed_args(argv)
     if others and flags.expression and not others[0].startswith("-"):
         raise UsageError(f"the expression has several words: {flags.expression} {others[0]} ...", "put it in quotes")
-    parser.refuse(others)
+    parser.refuse(others, flags)
     _check(flags)
     return flags
 
