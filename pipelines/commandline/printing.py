@@ -45,9 +45,10 @@ def log(*lines: str, severity: str = "ERROR", **fields: Any) -> None:
       severity: `INFO`, `WARNING` or `ERROR`; only JSON shows it.
       fields: that only JSON shows; numbers, strings, and objects of numbers.
     """
+    is_own = _is_standard_error(sys.stderr)
     with standard_error() as descriptor:
         try:
-            if _is_standard_error(sys.stderr):
+            if is_own:
                 with open(descriptor, "w", encoding=sys.stderr.encoding, closefd=False) as stream:
                     _write(lines, severity, fields, stream)
             else:
@@ -56,8 +57,11 @@ def log(*lines: str, severity: str = "ERROR", **fields: Any) -> None:
             # A disk that is full may have room for the next message.
             if error.errno in _READER_IS_GONE:
                 # Otherwise Python would try again when it ends, and change the exit code.
-                _discard(descriptor)
-                _discard(sys.stderr.fileno())
+                if is_own:
+                    _discard(descriptor)
+                # Where a program has put another stream in its place, that one may have no descriptor.
+                with suppress(AttributeError, OSError, ValueError):
+                    _discard(sys.stderr.fileno())
 
 
 def _is_standard_error(stream: TextIO) -> bool:

@@ -86,11 +86,15 @@ def _flatten(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _joined(lists: pa.ListArray) -> pa.Array:
-    """Join the texts of each list; one that holds the separator, or begins with a quote, is in quotes."""
-    if not pc.any(pc.match_substring_regex(lists.flatten(), _UNCLEAR)).as_py():
+    """Join the texts of each list without nulls; one that holds the separator, or begins with a quote, is in quotes."""
+    texts = lists.flatten()
+    if not texts.null_count and not pc.any(pc.match_substring_regex(texts, _UNCLEAR)).as_py():
         return pc.binary_join(lists, SEPARATOR)
-    texts = [None if one is None else SEPARATOR.join(map(_quoted, one)) for one in lists.to_pylist()]
-    return pa.array(texts, pa.string())
+    joined = (
+        None if one is None else SEPARATOR.join(_quoted(text) for text in one if text is not None)
+        for one in lists.to_pylist()
+    )
+    return pa.array(joined, pa.string())
 
 
 def _quoted(text: str) -> str:

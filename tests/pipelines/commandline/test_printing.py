@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import io
 import json
 import logging
@@ -201,3 +202,20 @@ def test_no_other_module_prints() -> None:
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Call) and ast.unparse(node.func) == "print":
                     assert name in PRINTS, f"{name}, line {node.lineno}: use `show`"
+
+
+class Gone(io.StringIO):
+    """A stream in the place of standard error, of which nobody reads the rest."""
+
+    def write(self, _: str) -> int:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+
+def test_a_broken_stream_in_its_place_leaves_standard_error_itself_alone(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", Gone())
+    log("lost")
+    os.write(2, b"still there\n")
+
+    assert capfd.readouterr().err == "still there\n"

@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -93,6 +94,20 @@ def test_tags_with_a_semicolon_stay_apart_in_csv(ask: Ask, run: Run, tmp_path: P
     rows = csv.DictReader(io.StringIO(ask(here.output, "--csv", "-")[1], newline=""))
 
     assert [row["tags"] for row in rows] == ["a;b", '"a;b";"""c"""', ""]
+
+
+def test_a_list_with_a_null_is_written_without_it(ask: Ask, run: Run, tmp_path: Path) -> None:
+    """Only another program writes such a list."""
+    here = run_of(run, tmp_path / "out", ("road",))
+    write_images(here, {"/a.jpg": [0.9], "/b.jpg": [0.9]})
+    [file] = (tmp_path / "out" / "predictions").iterdir()
+    table = pq.read_table(file, partitioning=None)
+    lists = pa.array([["cmyk", None, "palette"], [None]], pa.list_(pa.string()))
+    pq.write_table(table.set_column(table.schema.get_field_index("repairs"), "repairs", lists), file)
+
+    assert ask(tmp_path / "out", "--csv", str(tmp_path / "x.csv"))[0] == 0
+    with (tmp_path / "x.csv").open(newline="") as csv_file:
+        assert [row["repairs"] for row in csv.DictReader(csv_file)] == ["cmyk;palette", ""]
 
 
 def test_standard_output_by_another_name_gets_rows_alone(ask: Ask, output: Path) -> None:
