@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from pipelines import storage
-from pipelines.listing.lookup import InputError
+from pipelines.errors import ScenetagsError
+from pipelines.listing.lookup import InputError, refer
+from pipelines.records import Failure, Listed
 
 _BUCKETS_ON_THE_WEB = (
     (re.compile(r"https://([a-z0-9][a-z0-9.-]+)\.s3(?:[.-][a-z0-9-]+)?\.amazonaws\.com/([^?#]+)"), "s3"),
@@ -15,6 +18,41 @@ _BUCKETS_ON_THE_WEB = (
     (re.compile(r"https://storage\.googleapis\.com/([a-z0-9][a-z0-9._-]+)/([^?#]+)"), "gs"),
 )
 """Addresses that the providers themselves give to objects; with a query, they may be signed."""
+
+
+class Reference(NamedTuple):
+    """What an address in a document names.
+
+    Attributes:
+      path: with the name as it is written.
+      decoded: as a URL, in which `%20` is a space; empty if that is the same.
+    """
+
+    path: str
+    decoded: str = ""
+
+
+def refer_either(reference: Reference) -> Listed:
+    """Look up a file as its name is written, or if there is none, decoded as a URL.
+
+    STAC wants URLs, and many a catalogue has plain names, in which a `%` is nothing but that.
+    """
+    listed = refer(reference.path)
+    if not reference.decoded or not isinstance(listed, Failure) or listed.error != FileNotFoundError.__name__:
+        return listed
+    decoded = refer(reference.decoded)
+    return listed if isinstance(decoded, Failure) else decoded
+
+
+def understand(href: str, base: str) -> Reference:
+    """Return what an address in a document of STAC may mean; arguments and errors are those of `resolve`."""
+    path, url = resolve(href, base), unquote(href)
+    if url == href or href.lower().startswith(("file:", "https:")):
+        return Reference(path)
+    try:
+        return Reference(path, resolve(url, base))
+    except ScenetagsError:
+        return Reference(path)
 
 
 def has_root(href: str) -> bool:

@@ -6,14 +6,15 @@ import json
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from itertools import islice
 from typing import Any, NamedTuple
 
 from pipelines import storage
 from pipelines.credentials import url_without_secrets
 from pipelines.errors import ScenetagsError
-from pipelines.listing.lookup import InputError, refer
-from pipelines.listing.references import has_root, resolve
+from pipelines.listing.lookup import InputError
+from pipelines.listing.references import Reference, has_root, refer_either, understand
 from pipelines.listing.stac_items import Asset, read_item
 from pipelines.listing.stacks import refer_stack
 from pipelines.listing.threads import UnawaitedPool
@@ -57,10 +58,17 @@ def _look_up_ahead(assets: Iterator[Asset | Failure]) -> Iterator[Listed]:
 
 
 def _look_up(asset: Asset) -> Listed:
-    if len(asset.paths) > 1:
-        return refer_stack(asset.paths, asset.item)
-    listed = refer(asset.paths[0])
+    if len(asset.files) > 1:
+        return refer_stack([_existing(file) for file in asset.files], asset.item)
+    listed = refer_either(asset.files[0])
     return listed._replace(item=asset.item) if isinstance(listed, ImageRef) else listed
+
+
+def _existing(file: Reference) -> str:
+    if not file.decoded:
+        return file.path
+    listed = refer_either(file)
+    return listed.path if isinstance(listed, ImageRef) else file.path
 
 
 def _result(listed: Failure | Future[Listed]) -> Listed:
@@ -69,10 +77,28 @@ def _result(listed: Failure | Future[Listed]) -> Listed:
 
 
 class _Document(NamedTuple):
-    """A document that is named, and how many catalogues lie above it."""
+    """A document that is named, and how many catalogues lie above it.
+
+    Attributes:
+      path: of it.
+      depth: number of catalogues.
+      decoded: as of a `Reference`.
+    """
 
     path: str
     depth: int
+    decoded: str = ""
+
+    def read(self) -> tuple[_Document, bytes]:
+        """Read it, under the name that there is; raises as `storage.read` does."""
+        try:
+            return self, storage.read(self.path, _MOST_BYTES_AHEAD)
+        except FileNotFoundError:
+            if not self.decoded:
+                raise
+            with suppress(FileNotFoundError):
+                return _Document(self.decoded, self.depth), storage.read(self.decoded, _MOST_BYTES_AHEAD)
+            raise
 
 
 def read_stac(path: str, keys: Sequence[str]) -> Iterator[Asset | Failure]:
@@ -123,18 +149,19 @@ def _read_waiting(waiting: deque[_Document], seen: set[bytes], keys: Sequence[st
     if not waiting:
         return
     with UnawaitedPool(_READ_AHEAD, "stac") as pool:
-        ahead: deque[tuple[_Document, Future[bytes]]] = deque()
+        ahead: deque[tuple[_Document, Future[tuple[_Document, bytes]]]] = deque()
         while ahead or waiting:
             interruption.check()
             while waiting and len(ahead) < _READ_AHEAD:
                 document = waiting.popleft()
                 if (digest := digest_path(document.path)) not in seen:
                     seen.add(digest)
-                    ahead.append((document, pool.submit(storage.read, document.path, _MOST_BYTES_AHEAD)))
+                    ahead.append((document, pool.submit(document.read)))
             if ahead:
                 document, reading = ahead.popleft()
                 try:
-                    parsed = _parse(reading.result())
+                    document, data = reading.result()
+                    parsed = _parse(data)
                 except (OSError, ValueError, ScenetagsError) as error:
                     yield _hidden(document.path, _reason(error))
                 else:
@@ -216,15 +243,15 @@ def _follow(
             yield _hidden(f"{document.path}#link {number}", "a link without a relation or without an address")
             continue
         try:
-            path = resolve(href, document.path)
+            named = understand(href, document.path)
         except ScenetagsError as error:
             yield _hidden(f"{document.path}#{url_without_secrets(href)}", error.message)
             continue
         if document.depth >= _DEEPEST:
-            yield _hidden(path, f"lies below {_DEEPEST} others")
+            yield _hidden(named.path, f"lies below {_DEEPEST} others")
             continue
         # Each page of an item collection links to the next one: they are as many as they are, and none is deeper.
-        following.append(_Document(path, document.depth + (relations != ("next",))))
+        following.append(_Document(named.path, document.depth + (relations != ("next",)), named.decoded))
     waiting.extendleft(reversed(following))
 
 

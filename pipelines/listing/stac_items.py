@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pipelines.errors import ScenetagsError
 from pipelines.listing.offsets import read_stated_offset
-from pipelines.listing.references import resolve
+from pipelines.listing.references import Reference, understand
 from pipelines.records import Failure, Item, not_listed
 
 _LONGEST_ID = 1000
@@ -20,11 +20,11 @@ class Asset(NamedTuple):
 
     Attributes:
       item: what it says of the scene.
-      paths: of the files, not looked up: one, or one for each of red, green and blue.
+      files: not looked up: one, or one for each of red, green and blue.
     """
 
     item: Item
-    paths: tuple[str, ...]
+    files: tuple[Reference, ...]
 
 
 def read_item(item: dict[str, Any], keys: Sequence[str], base: str, name: str) -> Asset | Failure:
@@ -44,14 +44,14 @@ def read_item(item: dict[str, Any], keys: Sequence[str], base: str, name: str) -
             name, ValueError(f"its id is empty, longer than {_LONGEST_ID:,} characters, or not valid Unicode")
         )
     try:
-        paths = tuple(_find(assets, key, base) for key in keys)
-        return Asset(Item(identity, _taken(item), read_stated_offset(item, keys)), paths)
+        files = tuple(_find(assets, key, base) for key in keys)
+        return Asset(Item(identity, _taken(item), read_stated_offset(item, keys)), files)
     except ValueError as error:
         return not_listed(name, ValueError(f"item {identity} {error}"))
 
 
-def _find(assets: dict[str, Any], key: str, base: str) -> str:
-    """Return the path of an asset.
+def _find(assets: dict[str, Any], key: str, base: str) -> Reference:
+    """Return what the address of an asset names.
 
     Raises:
       ValueError: it is missing, or nowhere where it could be read.
@@ -63,7 +63,7 @@ def _find(assets: dict[str, Any], key: str, base: str) -> str:
     reason = "has no address"
     for href in _addresses(assets[key]):
         try:
-            return resolve(href, base)
+            return understand(href, base)
         except ScenetagsError as error:
             reason = f"cannot be read: {error.message}"
     raise ValueError(f"has an asset {key} that {reason}")

@@ -233,8 +233,9 @@ _UNPACK: Mapping[str, Callable[[IO[bytes]], AbstractContextManager[IO[bytes]]]] 
     ".zst": _unpack_zstd,
 }
 _JSON = _Text(
-    lambda file, column, kept: read_json(as_text(file, newline="\n"), column, kept),
-    lambda file, column: read_keys(as_text(file, newline="\n"), column),
+    # No value of JSON has a line break that is not escaped.
+    lambda file, column, kept: read_json(as_text(file, newline=None), column, kept),
+    lambda file, column: read_keys(as_text(file, newline=None), column),
     typed=True,
 )
 _TEXTS: Mapping[str, _Text] = {

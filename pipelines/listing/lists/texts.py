@@ -8,6 +8,8 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import chain
 from typing import IO, Any, TextIO
 
 from pipelines.errors import quantity
@@ -29,6 +31,8 @@ from pipelines.listing.lists.names import (
 _LONGEST_LINE = 1 << 20
 """Characters of a line with more than a name in it."""
 _READ_AHEAD = 1 << 16
+# Characters of which lines are cut: what is left is copied for each.
+_FEW = 1 << 12
 _OTHERS = {
     b"\x1f\x8b": ("gzip", ".gz"),
     b"\x28\xb5\x2f\xfd": ("Zstandard", ".zst"),
@@ -38,7 +42,7 @@ _OTHERS = {
 _QUOTES = "quote cells that contain quotes, and double the quotes inside"
 
 
-def as_text(file: IO[bytes], newline: str) -> TextIO:
+def as_text(file: IO[bytes], newline: str | None) -> TextIO:
     """Decode a file: UTF-8, or UTF-16 with a byte order mark.
 
     Args:
@@ -79,17 +83,41 @@ class _Rejoined(io.RawIOBase):
 
 def read_lines(text: TextIO) -> Iterator[Named]:
     """Read a list with one name per line."""
-    number = 0
-    while line := text.readline(LONGEST):
-        number += 1
+    first = text.readline(LONGEST)
+    # A name may have a carriage return; in a list that has no other end of a line, it is one.
+    with_returns = "\r" in first.rstrip("\r\n") and not first.endswith("\n")
+    read = partial(_AnyEnds(first, text).readline if with_returns else text.readline, LONGEST)
+    lines = iter(read, "") if with_returns else chain([first] * bool(first), iter(read, ""))
+    for number, line in enumerate(lines, 1):
         if len(line) == LONGEST and not line.endswith("\n"):
             length, rest = byte_length(line), line
             while len(rest) == LONGEST and not rest.endswith("\n"):
-                rest = text.readline(LONGEST)
+                rest = read()
                 length += byte_length(rest)
             yield too_long(line, length, f"line {number:,}")
         else:
             yield Blank(number) if line.isspace() else line.rstrip("\r\n")
+
+
+class _AnyEnds:
+    """Lines of a text whose lines end with carriage returns, as spreadsheets on a Mac have written them."""
+
+    def __init__(self, first: str, rest: TextIO) -> None:
+        """Begin with what was read already."""
+        self._rest = rest
+        self._decoder = io.IncrementalNewlineDecoder(None, translate=True)
+        self._held = self._decoder.decode(first)
+        self._is_whole = False
+
+    def readline(self, most: int) -> str:
+        """Return the next line, or the next `most` characters of a longer one; empty at the end."""
+        while "\n" not in self._held and len(self._held) < most and not self._is_whole:
+            some = self._rest.read(_FEW)
+            self._is_whole = not some
+            self._held += self._decoder.decode(some, final=self._is_whole)
+        end = min(self._held.find("\n") + 1 or most, most)
+        line, self._held = self._held[:end], self._held[end:]
+        return line
 
 
 def read_cells(text: TextIO, delimiter: str, column: str, kept: Sequence[str] = ()) -> Iterator[Named]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from pipelines.listing import InputError, list_images
 from pipelines.listing.lists.names import LONGEST
-from pipelines.records import Failure
+from pipelines.records import Failure, ImageRef
 
 LONG = "x" * (LONGEST + 1)
 
@@ -96,3 +97,35 @@ def test_groups_of_rows_are_read_one_after_another(tmp_path: Path) -> None:
     listed = [item.path for item in list_images([], f"{tmp_path}/list.parquet")]
 
     assert listed == [f"{tmp_path}/{name}" for name in names]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
+@pytest.mark.parametrize("ending", ["txt", "csv", "jsonl"])
+def test_a_list_may_have_any_ends_of_lines(tmp_path: Path, ending: str, end: str, encoding: str) -> None:
+    names = [f"{number}.jpg" for number in range(2000)]
+    lines = (
+        [json.dumps({"path": name}) for name in names] if ending == "jsonl" else ["path"] * (ending == "csv") + names
+    )
+    path = tmp_path / f"list.{ending}"
+
+    for last in ("", end):
+        path.write_text(end.join(lines) + last, encoding=encoding, newline="")
+        assert [item.path for item in list_images([], str(path))] == [f"{tmp_path}/{name}" for name in names]
+
+
+def test_lines_that_end_with_a_return_are_as_long_as_others(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("\r".join(["a.jpg", "", LONG * 2, "b.jpg"]), newline="")
+    first, long, last = list_images([], str(tmp_path / "list.txt"))
+    assert (first.path, last.path) == (f"{tmp_path}/a.jpg", f"{tmp_path}/b.jpg")
+    assert isinstance(long, Failure)
+    assert long.path.endswith(f"... (line 3 of {tmp_path}/list.txt)")
+    assert long.message.endswith("bytes is too long for a path")
+
+
+def test_a_name_may_have_a_return_where_lines_end_otherwise(tmp_path: Path) -> None:
+    (tmp_path / "a\rb.jpg").touch()
+    (tmp_path / "list.txt").write_text("a\rb.jpg\n", newline="")
+    [listed] = list_images([], str(tmp_path / "list.txt"))
+    assert isinstance(listed, ImageRef)
+    assert listed.path == f"{tmp_path}/a\rb.jpg"

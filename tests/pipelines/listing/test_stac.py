@@ -12,6 +12,7 @@ from pipelines import storage
 from pipelines.listing import stac
 from pipelines.listing.inputs import expand
 from pipelines.listing.lookup import InputError
+from pipelines.listing.references import Reference
 from pipelines.listing.stac import list_assets, read_stac
 from pipelines.listing.stac_items import Asset
 from pipelines.records import HIDING, Failure, ImageRef, Item
@@ -37,7 +38,7 @@ def write(path: Path, document: Any) -> str:
 
 
 def found(path: str, key: str = "visual") -> list[tuple[str, str]]:
-    return [(asset.item.id, asset.paths[0]) for asset in read_stac(path, [key]) if isinstance(asset, Asset)]
+    return [(asset.item.id, asset.files[0].path) for asset in read_stac(path, [key]) if isinstance(asset, Asset)]
 
 
 def failures(path: str, key: str = "visual") -> list[Failure]:
@@ -47,7 +48,7 @@ def failures(path: str, key: str = "visual") -> list[Failure]:
 def test_an_item_names_its_asset_relative_to_itself(tmp_path: Path) -> None:
     path = write(tmp_path / "items" / "a.json", item("a", "../scenes/a.tif"))
     taken = Item("a", "2020-01-02T03:04:05.500000Z")
-    assert list(read_stac(path, ["visual"])) == [Asset(taken, (f"{tmp_path}/scenes/a.tif",))]
+    assert list(read_stac(path, ["visual"])) == [Asset(taken, (Reference(f"{tmp_path}/scenes/a.tif"),))]
 
 
 @pytest.mark.parametrize("time", [None, "", "2020-01-02", "2020-01-02T03:04:05", "0001-01-01T00:00:00+23:00", 5])
@@ -201,10 +202,63 @@ def test_several_assets_of_an_item_are_named_in_their_order(tmp_path: Path) -> N
     path = write(tmp_path / "a.json", item("a"))
     [asset] = read_stac(path, ["data", "visual"])
     assert isinstance(asset, Asset)
-    assert asset.paths == (f"{tmp_path}/x.tif", f"{tmp_path}/scene.tif")
+    assert [file.path for file in asset.files] == [f"{tmp_path}/x.tif", f"{tmp_path}/scene.tif"]
     [failure] = read_stac(path, ["data", "red"])
     assert isinstance(failure, Failure)
     assert failure.message == "item a has no asset red; its assets are: data, visual"
+
+
+@pytest.mark.parametrize(
+    ("href", "named"),
+    [
+        ("a%20b.tif", "a b.tif"),
+        ("file://HERE/a%20b.tif", "a b.tif"),
+        ("HERE/a%20b.tif", "a b.tif"),
+        ("a b.tif", "a b.tif"),
+        ("c%20d.tif", "c%20d.tif"),
+        ("c%2520d.tif", "c%20d.tif"),
+        ("100%.tif", "100%.tif"),
+        ("both%20.tif", "both%20.tif"),
+        ("%2E%2E/HERE/a%20b.tif", None),
+        ("gone%20.tif", None),
+    ],
+)
+def test_an_address_is_a_url_unless_a_file_has_its_very_name(href: str, named: str | None, tmp_path: Path) -> None:
+    for name in ("a b.tif", "c%20d.tif", "100%.tif", "both%20.tif", "both .tif"):
+        (tmp_path / name).touch()
+    path = write(tmp_path / "a.json", item("a", href.replace("HERE", str(tmp_path))))
+
+    [listed] = list_assets(path, ["visual"])
+    [stack] = list_assets(path, ["visual", "visual", "visual"])
+
+    assert isinstance(listed, ImageRef) == isinstance(stack, ImageRef) == bool(named)
+    if isinstance(listed, ImageRef) and isinstance(stack, ImageRef):
+        assert listed.path == f"{tmp_path}/{named}"
+        assert stack.stack
+        assert {file.path for file in stack.stack.bands} == {listed.path}
+    else:
+        assert isinstance(listed, Failure)
+        assert "%" in listed.path, "the address as it is written"
+
+
+def test_a_link_to_a_document_is_a_url_too(tmp_path: Path, bucket: Bucket) -> None:
+    for place in (str(tmp_path), bucket.path):
+        documents = {
+            "catalog.json": catalogue(("child", "my%20items/catalog.json"), ("child", "100%/catalog.json")),
+            "my items/catalog.json": catalogue(("item", "a%20b.json")),
+            "my items/a b.json": item("a"),
+            "100%/catalog.json": catalogue(("item", "c.json")),
+            "100%/c.json": item("c"),
+        }
+        for name, document in documents.items():
+            if "://" not in place:
+                (tmp_path / name).parent.mkdir(exist_ok=True)
+            storage.write(f"{place}/{name}", json.dumps(document).encode())
+        assert found(f"{place}/catalog.json") == [
+            ("a", f"{place}/my items/scene.tif"),
+            ("c", f"{place}/100%/scene.tif"),
+        ]
+        assert not failures(f"{place}/catalog.json")
 
 
 def test_what_cannot_be_read_may_hide_items_and_costs_no_other(tmp_path: Path) -> None:

@@ -129,6 +129,15 @@ def test_a_file_named_like_a_member_of_an_archive_fails_for_its_name(run: Predic
     )
 
 
+def test_the_archive_itself_is_no_folder_that_members_are_below(
+    run: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = f"{tmp_path}/x.tar"
+    assert run(input=f"{archive}::*.jpg", relative_to=archive) == 2
+    told = f"--input {archive}::*.jpg is not below --relative_to {archive}; name the folder that the archive is in\n"
+    assert capsys.readouterr().err.endswith(told)
+
+
 @pytest.mark.parametrize(
     ("pattern", "fits"),
     [
