@@ -70,7 +70,7 @@ def _parser() -> Parser:
         action="append",
         default=[],
         metavar="NAME",
-        help="a tag to look at; can be repeated (default: all of both models)",
+        help="a tag to look at; repeatable (default: all of both models)",
     )
     parser.add_argument(
         "--html",
@@ -104,7 +104,7 @@ def _check(flags: argparse.Namespace) -> None:
     if flags.html:
         check_named("--html", flags.html, (".html", ".htm"))
     elif flags.relative_to is not None:
-        raise UsageError("--relative_to needs --html")
+        raise UsageError("--relative_to needs --html", "add --html FILE.html")
     if flags.json not in (None, "-"):
         check_named("--json", flags.json, (".json",))
 

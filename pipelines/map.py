@@ -71,7 +71,7 @@ def _parser() -> Parser:
         action="append",
         default=[],
         metavar="NAME",
-        help="a tag to show; can be repeated, and the page offers the choice (default: all of the model)",
+        help="a tag to show; repeatable, and the page offers the choice (default: all of the model)",
     )
     parser.add_argument("--html", type=place, metavar="FILE.html", help="write a page, local or in a bucket")
     parser.add_argument(
@@ -128,9 +128,9 @@ def _check(flags: argparse.Namespace) -> None:
     if flags.cog:
         _check_rasters(flags)
     elif flags.relative_to is not None:
-        raise UsageError("--relative_to needs --cog")
+        raise UsageError("--relative_to needs --cog", "add --cog FOLDER")
     elif flags.merge:
-        raise UsageError("--merge needs --cog")
+        raise UsageError("--merge needs --cog", "add --cog FOLDER")
 
 
 def _check_rasters(flags: argparse.Namespace) -> None:
@@ -146,7 +146,7 @@ def _check_rasters(flags: argparse.Namespace) -> None:
 
 def _check_basemap(url: str, page: str | None) -> None:
     if not page:
-        raise UsageError("--basemap needs --html")
+        raise UsageError("--basemap needs --html", "add --html FILE.html")
     if not _TILES.fullmatch(url) or not all(place in url for place in ("{z}", "{x}", "{y}")):
         raise UsageError(f"--basemap {url} is not a URL of tiles", "write e.g. https://HOST/{z}/{x}/{y}.png")
 

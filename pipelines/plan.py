@@ -87,7 +87,7 @@ class PlanOptions:
         if self.workers is not None and self.workers > machines.MOST_WORKERS:
             raise UsageError(f"--workers {self.workers} exceeds Dataflow's limit of {machines.MOST_WORKERS:,} per job")
         if self.workers is not None and self.hours is not None:
-            raise UsageError("--workers and --hours are mutually exclusive", "give one of them")
+            raise UsageError("--workers and --hours cannot be combined", "omit one of them")
         if self.json is not None and self.json != "-":
             self._check_json(self.json)
 

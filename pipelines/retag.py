@@ -78,7 +78,7 @@ def _parser() -> Parser:
         type=_read_threshold,
         metavar="LABEL=P",
         help="minimum probability for this label, e.g. road=0.1; other labels keep theirs, or take those of "
-        "--thresholds or --from; can be repeated",
+        "--thresholds or --from; repeatable",
     )
     source.add_argument("--from", dest="bundle", metavar="BUNDLE", help="take the thresholds of a bundle")
     parser.add_argument(
@@ -88,14 +88,14 @@ def _parser() -> Parser:
         type=_read_group,
         metavar="LABEL,LABEL,...",
         help="of these labels, an image gets only the most probable one that reaches its threshold; quote a label "
-        "that contains a comma, as in a CSV file; can be repeated",
+        "that contains a comma, as in a CSV file; repeatable",
     )
     parser.add_argument(
         "--alone",
         action="append",
         default=[],
         metavar="LABEL",
-        help="an image with this tag gets no other one; applied after --exclusive; can be repeated",
+        help="an image with this tag gets no other one; applied after --exclusive; repeatable",
     )
     add_switch(parser, "--dry_run", "count what would change, and write nothing")
     return parser

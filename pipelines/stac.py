@@ -13,7 +13,7 @@ from pipelines import storage
 from pipelines.commandline.execution import add_anonymous
 from pipelines.commandline.parser import Parser, UsageError, place, print_error
 from pipelines.commandline.printing import show
-from pipelines.errors import ExitCode, ScenetagsError
+from pipelines.errors import ExitCode, ScenetagsError, quantity
 
 if TYPE_CHECKING:
     from pipelines.results.cataloguing.stac_items import Document
@@ -146,7 +146,7 @@ def _describe(path: str, folder: str, taken: str) -> None:
         raise UsageError(f"--to {folder} cannot be written: {error.strerror or error}") from error
     nowhere = sum(not len(extent.hull) for extent in extents)
     show(
-        f"{collection.path}: {len(items):,} scene{'s' * (len(items) != 1)}",
+        f"{collection.path}: {quantity(len(items), 'scene')}",
         *([f"  without a place: {nowhere:,}"] if nowhere else []),
         *([f"  without a time of their own: {len(timeless):,}"] if timeless else []),
     )

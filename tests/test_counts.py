@@ -83,6 +83,12 @@ def test_all_counts_in_messages_go_through_quantity() -> None:
     assert not found
 
 
+def test_no_module_makes_plurals_of_its_own() -> None:
+    own = re.compile(r"""['"]s['"] (\*|if|else)|['"]['"] if [^"']*(== 1|> 1)[^"']* else ['"]s['"]""")
+    files = [path for package in ("pipelines", "model") for path in Path(ROOT, package).rglob("*.py")]
+    assert not [path for path in files if own.search(path.read_text(encoding="utf-8"))]
+
+
 def test_all_counts_on_pages_go_through_quantity() -> None:
     pages = sorted(Path(ROOT, "pipelines/results/assets").glob("*.js"))
     found = [

@@ -24,7 +24,7 @@ def check_output(output: Path) -> None:
       UsageError: it holds something, or cannot be written.
     """
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
-        raise UsageError(f"argument --output: {output} already exists", "remove it or choose another --output")
+        raise UsageError(f"--output: {output} already exists", "remove it or choose another --output")
     parent = next(folder for folder in output.resolve().parents if folder.exists())
     if not (parent.is_dir() and os.access(parent, os.W_OK)):
-        raise UsageError(f"argument --output: cannot write in {parent}", "choose a writable folder")
+        raise UsageError(f"--output: cannot write in {parent}", "choose a writable folder")

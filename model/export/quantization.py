@@ -42,7 +42,7 @@ def check_available() -> None:
 
     if not hasattr(tf.lite.experimental, "QuantizationDebugger"):
         raise UsageError(
-            f"argument --quantize: TensorFlow {tf.__version__} has no tf.lite.experimental.QuantizationDebugger",
+            f"--quantize: TensorFlow {tf.__version__} has no tf.lite.experimental.QuantizationDebugger",
             "install the version in requirements.lock, or train with --quantize none",
         )
 

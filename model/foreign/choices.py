@@ -21,13 +21,13 @@ def choose_scaling(settings: Settings, original: Original) -> Scaling:
     if original.scales_itself is None:
         if settings.scaling is None:
             raise UsageError(
-                "argument --scaling is missing, and the file does not say how pixels were scaled in training",
+                "--scaling is missing, and the file does not say how pixels were scaled in training",
                 "add --scaling unit (0 to 1), symmetric (-1 to 1), imagenet or none (0 to 255)",
             )
         return settings.scaling
     if settings.scaling not in (None, "none"):
         raise UsageError(
-            f"argument --scaling {settings.scaling}: the model takes pixels of 0 to 255 ({original.scales_itself})",
+            f"--scaling {settings.scaling}: the model takes pixels of 0 to 255 ({original.scales_itself})",
             "use --scaling none, or omit it",
         )
     return "none"
@@ -52,7 +52,7 @@ def choose_kind(settings: Settings, original: Original, outputs: NDArray[np.floa
     if original.activation is not None:
         if settings.output_kind == "logits":
             raise UsageError(
-                f"argument --output_kind logits: the model ends in a {original.activation}",
+                f"--output_kind logits: the model ends in a {original.activation}",
                 "use --output_kind probabilities, or omit it",
             )
         if not are_probabilities(outputs).all():
@@ -64,13 +64,13 @@ def choose_kind(settings: Settings, original: Original, outputs: NDArray[np.floa
         return "probabilities"
     if settings.output_kind == "probabilities" and not are_probabilities(outputs).all():
         raise UsageError(
-            f"argument --output_kind probabilities: the outputs are from {lowest:.3g} to {highest:.3g}, but "
+            f"--output_kind probabilities: the outputs are from {lowest:.3g} to {highest:.3g}, but "
             "probabilities are from 0 to 1",
             "use --output_kind logits if they get a sigmoid where the model was made",
         )
     if settings.output_kind is None:
         raise UsageError(
-            "argument --output_kind is missing, and the file does not say what its outputs are (here from "
+            "--output_kind is missing, and the file does not say what its outputs are (here from "
             f"{lowest:.3g} to {highest:.3g})",
             "add --output_kind probabilities, or logits if they get a sigmoid where the model was made",
         )

@@ -33,14 +33,14 @@ class ONNXFile:
           ForeignError: it is damaged, has operations that OpenVINO does not know, or is no model of RGB images.
         """
         if importlib.util.find_spec("openvino") is None:
-            raise ForeignError("openvino is not installed, which reads ONNX", "run pip install 'scenetags[onnx]'")
+            raise ForeignError("OpenVINO, which reads ONNX, is not installed", "run pip install 'scenetags[onnx]'")
         from pipelines.inference.openvino_runtime import load_core
 
         try:
             core = load_core()
         except Exception as error:
             raise ForeignError(
-                f"openvino, which reads ONNX, cannot be imported ({_reason(error)})",
+                f"OpenVINO, which reads ONNX, cannot be imported ({_reason(error)})",
                 "install what it lacks, or run pip install --force-reinstall openvino",
             ) from error
         try:

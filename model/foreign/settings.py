@@ -89,15 +89,15 @@ def parse(argv: Sequence[str]) -> Settings:
     flags = _parser().parse_args(argv)
     check_output(flags.output)
     if not flags.model.exists():
-        raise UsageError(f"argument MODEL: nothing at {flags.model}")
+        raise UsageError(f"MODEL: nothing at {flags.model}")
     for flag in ("labels", "labels_csv"):
         path = getattr(flags, flag)
         if path is not None and not path.is_file():
-            raise UsageError(f"argument --{flag}: no file at {path}")
+            raise UsageError(f"--{flag}: no file at {path}")
     if flags.images is not None and not flags.images.is_dir():
-        raise UsageError(f"argument --images: no folder at {flags.images}")
+        raise UsageError(f"--images: no folder at {flags.images}")
     if flags.labels_csv is not None and flags.images is None:
-        raise UsageError("argument --labels_csv: it labels the images of --images", "add --images DIR")
+        raise UsageError("--labels_csv: it labels the images of --images", "add --images DIR")
     output = flags.output.resolve()
     name = (flags.name or output.name).encode("utf-8", "backslashreplace").decode()
     return Settings(**vars(flags) | {"name": name, "output": output})

@@ -134,9 +134,7 @@ def read_predictions(folder: str) -> Predictions:
     if not output.prediction_files:
         if output.failure_files:
             raise NoOutputError(f"{folder} has no predictions: predict failed on every image", "see failures/*.parquet")
-        raise NoOutputError(
-            f"{folder} has no files predictions/*.parquet", "pass the --output of predict as --predictions"
-        )
+        raise NoOutputError(f"{folder} has no files predictions/*.parquet", "give the --output of predict")
     footer = output.footer()
     table = output.predictions(["path", "tags", *footer.columns.values()])
     paths, tags = table["path"].to_pylist(), [frozenset(of_image) for of_image in table["tags"].to_pylist()]

@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ScenetagsError as error:
         return print_error(_NAME, error)
     except OSError as error:
-        return print_error(_NAME, UsageError(f"argument --output: cannot write to {flags.output}: {error.strerror}"))
+        return print_error(_NAME, UsageError(f"--output: cannot write to {flags.output}: {error.strerror}"))
     print(written)
     return 0
 

@@ -13,7 +13,7 @@ from model.quality.fbeta import key, title
 from model.quality.never_given import lay_out_never_given
 from model.training.settings import Settings
 from pipelines.commandline.printing import show
-from pipelines.errors import ScenetagsError
+from pipelines.errors import ScenetagsError, quantity
 from pipelines.inference.bundle import Bundle, BundleError
 from pipelines.inference.engines import Engine, open_engine
 from pipelines.inference.precision import can_bfloat16
@@ -33,7 +33,7 @@ def print_quality(bundle: Bundle, settings: Settings) -> None:
         f"(label frequencies alone: {of_frequencies:.3f}); more in {settings.output / 'MODEL_CARD.md'}"
     )
     if epochs := bundle.training["final_epochs"]:
-        counted = f"{epochs} epoch{'s' if epochs > 1 else ''}"
+        counted = quantity(epochs, "epoch")
         show(f"the exported network was then trained for {counted} more, on all images, including these")
     before, after = measured["uncalibrated"], measured["calibrated"]
     show(

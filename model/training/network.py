@@ -150,13 +150,13 @@ def _backbone(image_size: int, alpha: float, weights: str | Path | None) -> Any:
         if weights == "imagenet":
             raise WeightsError(
                 f"cannot download the ImageNet weights for alpha {alpha} ({cause})",
-                "pass your own with --weights FILE, or --weights none",
+                "give your own with --weights FILE, or --weights none",
             ) from error
         alphas = IMAGENET_ALPHAS if h5py.is_hdf5(weights) else ()
         fitting = next((other for other in alphas if _fits(weights, image_size, other)), None)
         if fitting is not None:
             raise WeightsError(
-                f"{weights}: weights for alpha {fitting}, not {alpha}", f"pass --alpha {fitting}"
+                f"{weights}: weights for alpha {fitting}, not {alpha}", f"give --alpha {fitting}"
             ) from error
         raise WeightsError(
             f"{weights}: not MobileNetV2 weights without top for alpha {alpha} ({cause})", "check --alpha and the file"

@@ -106,7 +106,7 @@ def _refuse_to_learn_unjudged(settings: Settings, unjudged: Sequence[str]) -> No
     """Refuse to train on held-out images at last that nobody has judged by all labels: it would teach their absence."""
     if unjudged and settings.final_epochs:
         raise UsageError(
-            f"argument --final_epochs {settings.final_epochs}: the held-out images cannot be trained on, because "
+            f"--final_epochs {settings.final_epochs}: the held-out images cannot be trained on, because "
             f"--validation_labels does not say which of them have {labels.some_names(unjudged)}",
             "add what is missing to that file, or omit --final_epochs",
         )

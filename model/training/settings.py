@@ -155,18 +155,18 @@ def parse(argv: Sequence[str]) -> Settings:
     check_output(flags.output)
     images = storage.normalize(flags.images)
     if not storage.is_remote(images) and not os.path.isdir(images):
-        raise UsageError(f"argument --images: no folder at {flags.images}")
+        raise UsageError(f"--images: no folder at {flags.images}")
     named = [("labels", path) for path in flags.labels if path != FOLDERS]
     for flag, path in (*named, ("validation_labels", flags.validation_labels)):
         if path and not (storage.is_remote(path) or os.path.exists(storage.plain(path))):
-            raise UsageError(f"argument --{flag}: no file at {path}")
+            raise UsageError(f"--{flag}: no file at {path}")
     values = vars(flags)
     values["rendering"] = read_rendering(*(values.pop(flag) for flag in ("bands", "stretch", "product")))
     _take_from_bundle(flags)
     if flags.weights == "imagenet" and flags.alpha not in network.IMAGENET_ALPHAS:
         alphas = ", ".join(map(str, network.IMAGENET_ALPHAS))
         raise UsageError(
-            f"argument --alpha: there are no ImageNet weights for {flags.alpha:g}",
+            f"--alpha: there are no ImageNet weights for {flags.alpha:g}",
             f"use one of {alphas}, or other --weights",
         )
     output = flags.output.resolve()
@@ -182,10 +182,10 @@ def parse(argv: Sequence[str]) -> Settings:
     values["final_epochs"] = read_final_epochs(flags, values["finetune_epochs"])
     settings = Settings(**values)
     if settings.head_epochs + settings.finetune_epochs == 0:
-        raise UsageError("argument --finetune_epochs: with 0 epochs there is nothing to train", "use at least 1")
+        raise UsageError("--finetune_epochs: with 0 epochs there is nothing to train", "use at least 1")
     if settings.weights is None and settings.batch_size < 2:
         raise UsageError(
-            "argument --batch_size: 1 is too small from scratch", "use at least 2, for BatchNormalization's statistics"
+            "--batch_size: 1 is too small from scratch", "use at least 2, for BatchNormalization's statistics"
         )
     return settings
 
@@ -279,10 +279,10 @@ def _take_from_bundle(flags: argparse.Namespace) -> None:
         flags.weights = load_bundle(flags.weights)
         size, alpha = flags.weights.image_size, flags.weights.training.get("alpha")
         if not isinstance(alpha, float) or not _LEAST_ALPHA <= alpha <= _MOST_ALPHA:
-            raise UsageError(f"argument --weights: {flags.weights.path} was not trained by this program", "use another")
+            raise UsageError(f"--weights: {flags.weights.path} was not trained by this program", "use another")
         fit = flags.weights.resize_filter.partition("+")[2] or fit
         if flags.alpha not in (None, alpha):
-            raise UsageError(f"argument --alpha: the bundle in --weights has alpha {alpha:g}", "leave --alpha out")
+            raise UsageError(f"--alpha: the bundle in --weights has alpha {alpha:g}", "omit --alpha")
         flags.rendering = flags.rendering or flags.weights.rendering
     flags.image_size, flags.alpha, flags.fit = flags.image_size or size, flags.alpha or alpha, flags.fit or fit
 

@@ -49,7 +49,7 @@ def read_fraction(flags: argparse.Namespace) -> float | None:
         ("group_column", "group_pattern"),
     ):
         if len(given := [f"--{flag}" for flag in excluding if getattr(flags, flag)]) > 1:
-            raise UsageError(f"argument {given[1]}: not allowed with {given[0]}", "give one of them")
+            raise UsageError(f"{given[0]} and {given[1]} cannot be combined", "omit one of them")
     if flags.split_column or flags.validation_labels:
         return None
     return float(flags.validation_fraction or _FRACTION)
@@ -67,7 +67,7 @@ def read_final_epochs(flags: argparse.Namespace, finetune_epochs: int) -> int:
     """
     if flags.final_epochs and flags.quantize == "int8":
         raise UsageError(
-            "argument --final_epochs: not allowed with --quantize int8, whose file is measured on the held-out images",
+            "--final_epochs: not allowed with --quantize int8, whose file is measured on the held-out images",
             "omit it",
         )
     if flags.final_epochs is not None:

@@ -25,6 +25,7 @@ from pipelines.archives.members import (
     refer_member,
 )
 from pipelines.archives.tar_headers import Gap, Member, find_members
+from pipelines.errors import quantity
 from pipelines.records import ImageRef, Span, not_listed
 
 _LINKS = (tarfile.LNKTYPE, tarfile.SYMTYPE)
@@ -164,7 +165,7 @@ def _found(archive: ImageRef, member: Member, packing: str, reached: int) -> Fou
 
 def _describe(gap: Gap, others: int) -> str:
     """Name the place at which members of a tar may be lost."""
-    more = f" ({others:,} more such place{'s' if others > 1 else ''})" if others else ""
+    more = f" ({quantity(others, 'more such place')})" if others else ""
     if gap.header is None:
         if gap.start == 0 and gap.damaged:
             return "this is not a tar file"

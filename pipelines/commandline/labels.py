@@ -50,7 +50,7 @@ def add_labels(parser: argparse.ArgumentParser, help: str, required: bool = True
         "--separator",
         action=Once,
         metavar="TEXT",
-        help="what separates the tags in a cell: a text, the word space, or none if each cell is one tag (default: ; "
+        help="what separates the tags in a cell: a string, the word space, or none if each cell is one tag (default: ; "
         "or | if any cell has it, otherwise a comma, otherwise spaces; lists in brackets are always read as such)",
     )
 

@@ -131,9 +131,14 @@ class PredictOptions:
                 "omit one of them",
             )
         if self.max_seconds is not None and not self.isolate_decoding:
-            raise UsageError("--max_seconds needs --isolate_decoding: only a process can be stopped, not a thread")
+            raise UsageError(
+                "--max_seconds needs --isolate_decoding: only a process can be stopped, not a thread",
+                "add --isolate_decoding, or omit --max_seconds",
+            )
         if self.anonymous and self.requester_pays:
-            raise UsageError("--anonymous and --requester_pays cannot be combined: only an account can pay")
+            raise UsageError(
+                "--anonymous and --requester_pays cannot be combined: only an account can pay", "omit one of them"
+            )
 
     @property
     def limits(self) -> Limits:
@@ -231,4 +236,6 @@ def _check_path(flag: str, path: str | None) -> None:
     try:
         (path or "").encode()
     except UnicodeEncodeError as error:
-        raise UsageError(f"{flag} {path!a} is not UTF-8, so it cannot be written into the output") from error
+        raise UsageError(
+            f"{flag} {path!a} is not UTF-8, so it cannot be written into the output", "rename it"
+        ) from error

@@ -17,6 +17,7 @@ from pipelines.errors import ExitCode, ScenetagsError
 _NEGATIVE_NUMBER = re.compile(r"-(\.?\d|(inf|infinity|nan)$)", re.IGNORECASE)
 
 _LACKS_VALUE = re.compile(r"argument (\S+): expected one argument")
+_EXCLUDES = re.compile(r"argument (\S+): not allowed with argument (\S+)")
 
 
 class UsageError(ScenetagsError):
@@ -149,7 +150,9 @@ class Parser(argparse.ArgumentParser):
         if lacking := _LACKS_VALUE.fullmatch(message):
             flag = lacking[1]
             raise UsageError(f"{flag} needs a value", f"write {flag} VALUE, or {flag}=VALUE if it begins with a hyphen")
-        raise UsageError(f"{message} (see {self.prog} --help)")
+        if (both := _EXCLUDES.fullmatch(message)) is not None:
+            raise UsageError(f"{both[2]} and {both[1]} cannot be combined", "omit one of them")
+        raise UsageError(f"{message.removeprefix('argument ')} (see {self.prog} --help)")
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):

@@ -77,7 +77,7 @@ def _parser() -> Parser:
             default=[],
             type=read_bound,
             metavar="LABEL=P",
-            help=f"only images for which the probability of the label is {meaning} P, 0 to 1; can be repeated",
+            help=f"only images for which the probability of the label is {meaning} P, 0 to 1; repeatable",
         )
     for flag, meaning in (("--min_novelty", "at least"), ("--max_novelty", "at most")):
         parser.add_argument(flag, type=SHARE, metavar="P", help=f"only images whose novelty is {meaning} P, 0 to 1")

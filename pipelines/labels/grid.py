@@ -91,9 +91,9 @@ def _refuse_every_pair(names: Sequence[str], tags: Tags, columns: Columns) -> No
 
 def _refuse_nested(table: Table, columns: Columns) -> None:
     """Refuse objects and lists of lists, whose parts are not all names, and lists where there can be only one name."""
-    wanted = dict.fromkeys(columns.kept, ("a text", "write a single text, number or date"))
-    wanted[columns.image] = "a text", "write the name of the image alone, or name another column by --image_column"
-    tags = "a text or a list of texts", "write the names of the tags alone, or name another column by --tags_column"
+    wanted = dict.fromkeys(columns.kept, ("a string", "write a single string, number or date"))
+    wanted[columns.image] = "a string", "write the name of the image alone, or name another column by --image_column"
+    tags = "a string or a list of strings", "write the names of the tags alone, or name another column by --tags_column"
     wanted.update(dict.fromkeys(columns.tags, tags))
     for column, (kind, remedy) in wanted.items():
         for line in table.lines:

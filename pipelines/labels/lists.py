@@ -54,7 +54,7 @@ def read_list(place: str, cell: str) -> Cell:
 
 def _refuse(place: str, cell: str) -> NoReturn:
     raise LabelError(
-        f"{place}: {shown(cell)} is not a list of texts",
+        f"{place}: {shown(cell)} is not a list of strings",
         "write it as JSON, or write the tags alone, separated by |",
     )
 

@@ -223,7 +223,7 @@ def as_text(value: object) -> str:
     if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
         return str(int(value))
     if not isinstance(value, (str, int, float, Decimal, date, time)):
-        raise TypeError(f"{shown(str(value))} is neither a text nor a number")
+        raise TypeError(f"{shown(str(value))} is neither text nor a number")
     return str(value)
 
 

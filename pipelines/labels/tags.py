@@ -137,7 +137,7 @@ def _split(
         Finding(f"multi-word labels never seen next to a '{joint}', not split", tuple(phrases)),
         Finding("labels made up of others, not split (--separator would)", _composed(combined.union(alone))),
         Finding(
-            "phrases whose words stand nowhere else, split (--separator none would not)",
+            "phrases whose words occur nowhere else, split (--separator none would not)",
             () if separator or mark else _inseparable(texts),
         ),
     )

@@ -179,7 +179,7 @@ def describe_file(output: str, path: str) -> tuple[Footer, Sequence[pa.Field]]:
     if footer is None or not _are_ours(_table_of(path), footer, fields):
         raise OutputError(
             f"output {output} holds {path}, which scenetags did not write",
-            "move it away, or choose another --output",
+            "move it elsewhere, or choose another --output",
         )
     return footer, fields
 

@@ -87,6 +87,6 @@ def _read(path: str, columns: Sequence[str]) -> Iterator[Sequence[str]]:
                 if batch.column(name).null_count:
                     raise OutputError(
                         f"{path} holds a row without a {name}",
-                        "move it away, and `scenetags predict` tags its images again",
+                        "move it elsewhere, and `scenetags predict` tags its images again",
                     )
             yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)

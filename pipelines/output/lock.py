@@ -119,7 +119,7 @@ def refuse_links(run: OutputRun) -> None:
     tables = [storage.join(folder, table) for folder in (run.output, run.folder) for table in TABLES]
     for path in (*tables, storage.join(run.output, RUNS)):
         if not storage.is_remote(path) and storage.exists(path):
-            raise OutputError(f"{path} is a file, and scenetags needs a folder there", "move it away")
+            raise OutputError(f"{path} is a file, and scenetags needs a folder there", "move it elsewhere")
         if storage.leads_away(run.output, path):
             raise OutputError(
                 f"{path} is a link or on another disk, and scenetags moves files only within --output",

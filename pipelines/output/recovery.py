@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from pipelines import storage
+from pipelines.errors import quantity
 from pipelines.output.commit import complete_commit, conclude
 from pipelines.output.dead_runs import DeadRun, staged_by, taken_of
 from pipelines.output.duplicates import find_committed, find_duplicates
@@ -62,21 +63,17 @@ class Recovered(NamedTuple):
         lines = []
         if self.accounts.inputs:
             counted = (self.accounts.failures, "failure"), (self.accounts.empty, "empty window")
-            besides = "".join(f", and {_several(count, what)}" for count, what in counted if count)
-            tagged = _several(self.accounts.predictions, "image")
+            besides = "".join(f", and {quantity(count, what)}" for count, what in counted if count)
+            tagged = quantity(self.accounts.predictions, "image")
             lines.append(f"recovered {tagged} that run {self.run} had tagged before it ended{besides}")
         if self.unfit:
-            done = f"{'left' if self.stay else 'deleted'} {_several(self.unfit, 'row')}"
+            done = f"{'left' if self.stay else 'deleted'} {quantity(self.unfit, 'row')}"
             lines.append(f"{done} that run {self.run} had staged: they were made {self.difference}")
         if self.damaged:
             more = f", and {len(self.damaged) - _NAMED:,} more" * (len(self.damaged) > _NAMED)
             named = ", ".join(self.damaged[:_NAMED]) + more
             lines.append(f"left out {named}: damaged; `scenetags predict` tags the images of these rows again")
         return lines
-
-
-def _several(count: int, what: str) -> str:
-    return f"{count:,} {what}" + "s" * (count != 1)
 
 
 def recover_rows(run: OutputRun, kind: Kind | None = None) -> Iterator[Recovered]:

@@ -258,7 +258,7 @@ def _probabilities(path: str, table: pa.Table, columns: Sequence[str]) -> NDArra
 
 
 def _not_ours(path: str, holds: str) -> OutputError:
-    return OutputError(f"{path} holds {holds}, so scenetags did not write it", "move it away")
+    return OutputError(f"{path} holds {holds}, so scenetags did not write it", "move it elsewhere")
 
 
 def _with_choice(schema: pa.Schema, run: Retagging) -> pa.Schema:

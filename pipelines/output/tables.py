@@ -120,7 +120,7 @@ def open_table(path: str, opened: IO[bytes] | None = None) -> Iterator[pq.Parque
         reason = str(error).partition("\n")[0].rstrip(".")
         raise OutputError(
             f"{path} is damaged or not a Parquet file ({reason})",
-            "move it away, and `scenetags predict` tags its images again",
+            "move it elsewhere, and `scenetags predict` tags its images again",
         ) from None
 
 

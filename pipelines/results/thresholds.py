@@ -41,7 +41,7 @@ def read_thresholds(named: str, labels: Sequence[str]) -> tuple[float, ...]:
         # Not `isinstance`: to Python, true is a number.
         if type(threshold) not in (int, float) or not 0 <= threshold <= 1:
             of_label = f" of {label}" if label in labels and len(set(map(str, by_label.values()))) > 1 else ""
-            raise ThresholdsError(f"--thresholds {named}: {threshold!r}{of_label} is not a number between 0 and 1")
+            raise ThresholdsError(f"--thresholds {named}: {threshold!r}{of_label} is not a number from 0 to 1")
     for label in by_label:
         check_label(label, labels, f"--thresholds {named}")
     if missing := [label for label in labels if label not in by_label]:
@@ -56,7 +56,7 @@ def _read(named: str) -> Any:
         return json.loads(storage.read(storage.normalize(named), _MOST_BYTES), object_pairs_hook=without_repeats)
     except FileNotFoundError:
         raise ThresholdsError(
-            f"--thresholds {named}: no such file", "give a JSON file, or a number between 0 and 1"
+            f"--thresholds {named}: no such file", "give a JSON file, or a number from 0 to 1"
         ) from None
     except OSError as error:
         raise ThresholdsError(f"--thresholds {named} cannot be read: {error.strerror or error}") from error

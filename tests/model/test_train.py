@@ -106,7 +106,7 @@ def test_a_training_takes_size_and_width_from_the_bundle_that_it_starts_from(
     assert (parsed.fit, parsed.resize_filter) == ("squash", bundle.resize_filter)
     other = settings.parse([*command, "--image_size", "64", "--fit", "crop"])
     assert (other.image_size, other.resize_filter) == (64, "bilinear16+crop")
-    with pytest.raises(UsageError, match=r"the bundle in --weights has alpha 0\.35; leave --alpha out"):
+    with pytest.raises(UsageError, match=r"the bundle in --weights has alpha 0\.35; omit --alpha"):
         settings.parse([*command, "--alpha", "1"])
 
 
@@ -161,7 +161,7 @@ def test_labels_that_nobody_judged_the_held_out_images_by_count_for_nothing(
 
     assert train.main([*command, "--final_epochs", "1"]) == 2
     told = capsys.readouterr()
-    assert "argument --final_epochs 1: the held-out images cannot be trained on, because --va" in told.err
+    assert "--final_epochs 1: the held-out images cannot be trained on, because --va" in told.err
     assert told.err.rstrip().endswith("; add what is missing to that file, or omit --final_epochs")
     assert not list(tmp_path.glob("bundle*")), "before an image is decoded"
 

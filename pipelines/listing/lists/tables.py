@@ -178,7 +178,7 @@ def _check_type(field: pa.Field) -> None:
     others = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_null)
     if not any(is_type(values) for is_type in (*texts, *others)):
         kind = str(field.type)[:100]
-        raise ListError(f" has a column {field.name!r} of {kind}, not of texts", "name another with --path_column")
+        raise ListError(f" has a column {field.name!r} of {kind}, not of text", "name another with --path_column")
 
 
 def _rows(names: Iterator[str | NoName], kept: pa.RecordBatch) -> Iterator[Row]:

@@ -154,9 +154,7 @@ def read_cells(text: TextIO, delimiter: str, column: str, kept: Sequence[str] = 
                 )
                 yield Row(found, tuple(row[other] for other in others)) if others else found
             elif row:
-                yield NoName(
-                    f"line {begins:,}", f"{len(row)} cell{'s' * (len(row) > 1)}, but the header has {len(header)}"
-                )
+                yield NoName(f"line {begins:,}", f"{quantity(len(row), 'cell')}, but the header has {len(header)}")
             else:
                 yield Blank(begins)
             begins = rows.line_num + 1

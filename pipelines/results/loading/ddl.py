@@ -237,7 +237,7 @@ def _plain(column: _Column, title: str) -> str:
     if not PLAIN.fullmatch(column.name):
         raise DdlError(
             f"column {column.name!r}: {title} takes letters, digits and _ alone",
-            f"{_RENAME} with this release",
+            f"{_RENAME} with this version",
         )
     longest = _LONGEST.get(title, len(column.name))
     if len(column.name) > longest:

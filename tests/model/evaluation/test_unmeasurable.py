@@ -56,7 +56,7 @@ def remove(file: Path) -> None:
         (harm_columns, "or columns are missing"),
         (add_model, "predictions made with several models"),
         (add_thresholds, "predictions made with several thresholds"),
-        (remove, "no files predictions/*.parquet; pass the --output of predict as --predictions"),
+        (remove, "no files predictions/*.parquet; give the --output of predict"),
     ],
 )
 def test_predictions_that_cannot_be_measured_are_one_line(

@@ -187,9 +187,7 @@ def test_a_tensorflow_that_cannot_is_refused_before_training(monkeypatch: pytest
 
     quantization.check_available()
     monkeypatch.delattr(tf.lite.experimental, "QuantizationDebugger")
-    with pytest.raises(
-        UsageError, match=r"argument --quantize: TensorFlow .* has no .*; .* or train with --quantize none"
-    ):
+    with pytest.raises(UsageError, match=r"--quantize: TensorFlow .* has no .*; .* or train with --quantize none"):
         quantization.check_available()
 
 

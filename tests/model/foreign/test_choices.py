@@ -52,8 +52,8 @@ def saved(tmp_path: Path, tensorflow: Any) -> Any:
 
 
 def test_what_the_file_does_not_say_is_asked_for(saved: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "argument --scaling is missing" in refused(capsys, saved())
-    assert "argument --output_kind is missing" in refused(capsys, saved(), "--scaling", "unit")
+    assert "--scaling is missing" in refused(capsys, saved())
+    assert "--output_kind is missing" in refused(capsys, saved(), "--scaling", "unit")
     any_size = saved(size=None)
     assert "it takes images of any size; add --image_size PX" in refused(capsys, any_size, "--scaling", "unit")
 
@@ -62,9 +62,9 @@ def test_a_bundle_may_be_named_by_a_url(tmp_path: Path, capsys: pytest.CaptureFi
     named = ["model.keras", "--labels", "names.txt", "--output"]
     assert place.output_folder((tmp_path / "my bundle").as_uri()) == tmp_path / "my bundle"
     assert importing.main([*named, tmp_path.joinpath("my bundle").as_uri()]) == 2
-    assert "argument MODEL: nothing at model.keras" in capsys.readouterr().err
+    assert "MODEL: nothing at model.keras" in capsys.readouterr().err
     assert importing.main([*named, "s3://bucket/bundle"]) == 2
-    assert "argument --output: s3://bucket/bundle is not a local folder; write to one, then" in capsys.readouterr().err
+    assert "--output: s3://bucket/bundle is not a local folder; write to one, then" in capsys.readouterr().err
 
 
 def test_contradictions_are_refused(saved: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -80,5 +80,5 @@ def test_weights_that_do_not_fit_are_one_line(tmp_path: Path, untrained: Any) ->
     untrained.get_layer("backbone").save_weights(file)
     with warnings.catch_warnings(record=True) as warned, pytest.raises(network.WeightsError) as told:
         network.check_weights(file, image_size=SIZE, alpha=0.5)
-    assert str(told.value) == f"{file}: weights for alpha 0.35, not 0.5; pass --alpha 0.35"
+    assert str(told.value) == f"{file}: weights for alpha 0.35, not 0.5; give --alpha 0.35"
     assert not warned

@@ -155,8 +155,11 @@ def test_identical_images_are_drawn_together(folder: Path, seed: int) -> None:
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        (("--split_column", "a", "--validation_fraction", "0.3"), "--split_column: not allowed with --validation_frac"),
-        (("--group_column", "a", "--group_pattern", "b"), "--group_pattern: not allowed with --group_column"),
+        (
+            ("--split_column", "a", "--validation_fraction", "0.3"),
+            "--validation_fraction and --split_column cannot be combined",
+        ),
+        (("--group_column", "a", "--group_pattern", "b"), "--group_column and --group_pattern cannot be combined"),
         (("--group_pattern", "("), r"\( is not a regular expression"),
         *((("--split_column", text), f"{text} is neither NAME nor NAME=VALUE") for text in ("=0", "=", "fold=", " =0")),
         *(

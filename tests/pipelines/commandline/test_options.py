@@ -87,5 +87,5 @@ def test_what_says_nothing_of_rasters_is_refused(flags: Sequence[str], reason: s
 
 @pytest.mark.parametrize("value", ["yes", "0"])
 def test_a_switch_takes_nothing_else(value: str) -> None:
-    with pytest.raises(UsageError, match=f"argument --overwrite: {value} is neither true nor false"):
+    with pytest.raises(UsageError, match=f"--overwrite: {value} is neither true nor false"):
         parse_predict([*LEAST, f"--overwrite={value}"])

@@ -38,7 +38,7 @@ def test_the_annotations_of_coco(tmp_path: Path) -> None:
     assert refusal(broken).startswith("has images, annotations and categories, but not as COCO writes them: KeyError")
     content = {"images": [], "annotations": [], "categories": [{"id": 1, "name": {"en": "ship"}}]}
     nested = write(tmp_path, "nested.json", json.dumps(content))
-    assert "TypeError {'en': 'ship'} is neither a text nor a number; export it again" in refusal(nested)
+    assert "TypeError {'en': 'ship'} is neither text nor a number; export it again" in refusal(nested)
 
 
 def test_annotations_of_coco_with_ids_of_another_kind_are_refused(tmp_path: Path) -> None:
@@ -160,8 +160,8 @@ def test_tags_in_objects_or_nested_lists_are_refused(tags: object, tmp_path: Pat
     rows = [{"file_name": "b.jpg", "labels": ["haze"]}, {"file_name": "a.jpg", "labels": tags}]
     file = write(tmp_path, "metadata.jsonl", "".join(f"{json.dumps(row)}\n" for row in rows))
     assert refusal(file) == (
-        f"line 2, column labels: {tags} is not a text or a list of texts; write the names of the tags alone, or name "
-        "another column by --tags_column"
+        f"line 2, column labels: {tags} is not a string or a list of strings; write the names of the tags alone, or "
+        "name another column by --tags_column"
     )
 
 
@@ -175,9 +175,13 @@ def test_maps_structs_and_bytes_are_no_tags_in_parquet_and_lists_no_names(tmp_pa
         pa.array([[b"clear"], [b"haze"]]),
     ):
         pq.write_table(pa.table({"image": names, "tags": tags}), file)
-        assert refusal(file).startswith(f"row 1, column tags: {tags.to_pylist()[0]} is not a text or a list of texts;")
+        assert refusal(file).startswith(
+            f"row 1, column tags: {tags.to_pylist()[0]} is not a string or a list of strings;"
+        )
     pq.write_table(pa.table({"image": [["a"], ["b"]], "tags": names}), file)
-    assert refusal(file).startswith("row 1, column image: ['a'] is not a text; write the name of the image alone, or ")
+    assert refusal(file).startswith(
+        "row 1, column image: ['a'] is not a string; write the name of the image alone, or "
+    )
 
 
 def test_objects_beside_the_tags_do_no_harm_and_choices_of_label_studio_are_read(tmp_path: Path) -> None:

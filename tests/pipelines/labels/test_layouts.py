@@ -189,12 +189,12 @@ def test_missing_values_next_to_tags_are_no_tags_and_are_said(cell: str, dropped
 
 def test_a_list_that_is_none_is_refused_and_an_empty_one_is_said(tmp_path: Path) -> None:
     message = refusal(write(tmp_path, "labels.csv", "image_name,tags\na,\"['b', 'c]'\"\nd,\"{'e': 1, 'f': 'g'}\"\n"))
-    assert message.startswith("line 3: {'e': 1, 'f': 'g'} is not a list of texts; write it as JSON, or ")
+    assert message.startswith("line 3: {'e': 1, 'f': 'g'} is not a list of strings; write it as JSON, or ")
     for cell in ("{'clear': 1, 'haze': 0}", "[('clear', 1), ('haze', 0)]", "{clear=1, haze=0}", "{clear: true}"):
         message = refusal(write(tmp_path, "labels.csv", f'image_name,tags\na,"{cell}"\nb,clear\n'))
-        assert message.startswith(f"line 2: {cell} is not a list of texts; ")
+        assert message.startswith(f"line 2: {cell} is not a list of strings; ")
     message = refusal(write(tmp_path, "labels.csv", 'image_name,tags\na,"[[1, 2], [3]]"\n'))
-    assert message.startswith("line 2: [[1, 2], [3]] is not a list of texts; ")
+    assert message.startswith("line 2: [[1, 2], [3]] is not a list of strings; ")
     assert findings_of(write(tmp_path, "labels.csv", "image_name,tags\na,[]\nb,['c']\n")) == [
         "1 empty list, read as no labels: line 2"
     ]
@@ -255,7 +255,7 @@ def test_doubtful_separations_are_said(tmp_path: Path) -> None:
     assert findings_of(file) == ["1 label made up of others, not split (--separator would): x/y"]
     rows = "".join(f"{number},traffic light person\n" for number in range(6))
     assert findings_of(write(tmp_path, "labels.csv", f"image,tags\n{rows}9,person\n")) == [
-        "1 phrase whose words stand nowhere else, split (--separator none would not): traffic light"
+        "1 phrase whose words occur nowhere else, split (--separator none would not): traffic light"
     ]
 
 

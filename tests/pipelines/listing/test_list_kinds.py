@@ -90,7 +90,7 @@ def test_the_column_of_paths_may_have_any_name(folder: Path) -> None:
 @pytest.mark.parametrize("values", [[1, 2], [["a.jpg"]], [{"path": "a.jpg"}]])
 def test_a_column_of_anything_but_texts_is_refused(folder: Path, values: list[object]) -> None:
     pq.write_table(pa.table({"path": values}), folder / "list.parquet")
-    with pytest.raises(InputError, match=r"has a column 'path' of .*, not of texts; name another with --path_column$"):
+    with pytest.raises(InputError, match=r"has a column 'path' of .*, not of text; name another with --path_column$"):
         listed(folder / "list.parquet")
 
 

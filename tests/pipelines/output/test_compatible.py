@@ -24,7 +24,7 @@ from pipelines.output.tables import OutputError
 from pipelines.output.written import Written
 from tests.pipelines.output.rows import FIRST, SECOND, commit_rows, once, seen, stage
 
-NOT_OURS = r"holds .*/{}, which scenetags did not write; move it away, or choose another --output"
+NOT_OURS = r"holds .*/{}, which scenetags did not write; move it elsewhere, or choose another --output"
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_a_row_without_path_or_fingerprint_is_refused_by_name(run: Run, ours: Pa
     rewrite(ours, with_column(column, pa.array(["a", None, "b"], pa.string())))
     check_output(run)
 
-    with pytest.raises(OutputError, match=rf"^{ours} holds a row without a \w+; move it away"):
+    with pytest.raises(OutputError, match=rf"^{ours} holds a row without a \w+; move it elsewhere"):
         EarlierRows.read(run.output, run.name)
 
 

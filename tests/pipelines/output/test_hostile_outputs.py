@@ -177,7 +177,7 @@ def link_shadow(output: Path, victim: Path) -> None:
         (link_staged_file, "predictions/a.parquet is, or lies behind, a link"),
         (link_table, "predictions is a link"),
         (link_manifests, "runs is a link"),
-        (file_as_table, "predictions is a file, and scenetags needs a folder there; move it away"),
+        (file_as_table, "predictions is a file, and scenetags needs a folder there; move it elsewhere"),
         (hard_link_lock, None),
         (link_lock, "cannot write to output .*: .*/_lock is a link$"),
         (link_shadow, None),

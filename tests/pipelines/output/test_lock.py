@@ -176,7 +176,9 @@ def test_a_damaged_file_is_refused_by_name(run: Run, earlier: Run) -> None:
     for damaged in (b"", b"not Parquet", data[: len(data) // 2], data[:-9] + bytes(9)):
         file.write_bytes(damaged)
         for overwrite in (False, True):
-            with pytest.raises(OutputError, match=f"^{file} is damaged or not a Parquet file .*; move it away, and "):
+            with pytest.raises(
+                OutputError, match=f"^{file} is damaged or not a Parquet file .*; move it elsewhere, and "
+            ):
                 check_output(replace(run, overwrite=overwrite))
 
 

@@ -69,7 +69,7 @@ def test_a_plan_for_nothing_is_one_where_that_is_allowed(
             {"machine": "n2-highcp-16"},
             "unknown machine type 'n2-highcp-16'; did you mean n2-highcpu-16? use one of",
         ),
-        ({"workers": 2, "hours": 1}, "--workers and --hours are mutually exclusive; give one of them"),
+        ({"workers": 2, "hours": 1}, "--workers and --hours cannot be combined; omit one of them"),
         ({"workers": 0}, "--workers 0: not a whole number from 1 to 1,000,000,000"),
         ({"workers": 3000}, "--workers 3000 exceeds Dataflow's limit of 2,000 per job"),
         ({"hours": "nan"}, "--hours nan: not a finite number above 0"),

@@ -58,7 +58,7 @@ PROCESS = EMBEDDED | {"environment_type": "PROCESS"}
         ({"threshold": 1.5}, "--threshold 1.5: not a number from 0 to 1"),
         ({"max_failure_rate": -1}, "--max_failure_rate -1: not a number from 0 to 1"),
         ({"max_failure_rate": "nan"}, "--max_failure_rate nan: not a number from 0 to 1"),
-        ({"engine": "abacus"}, "argument --engine: invalid choice: 'abacus'"),
+        ({"engine": "abacus"}, "--engine: invalid choice: 'abacus'"),
         ({"precision": "bfloat16", "engine": "litert"}, "--engine litert does not compute in bfloat16; use --engine"),
         (EMBEDDED | {"precision": "auto"}, "--precision auto needs a local run: each worker would choose its own"),
         ({"batch_sise": 1}, "unknown argument --batch_sise; did you mean --batch_size?"),

@@ -22,7 +22,7 @@ from tests.pipelines.results.tagged_outputs import image, run_of, write
         (["--min", "road"], "road is not LABEL=P"),
         (["--min", "road=2"], "road=2 is not LABEL=P"),
         (["--max", "rod=0.5"], "--max rod=0.5: rod is not a label of the model; did you mean road?"),
-        (["--csv", "a", "--paths"], "not allowed with"),
+        (["--csv", "a", "--paths"], "--csv and --paths cannot be combined; omit one of them"),
         (["--copy_to", ""], "--copy_to is empty"),
         (["road", "and", "clear"], "the expression has several words: road and ...; put it in quotes"),
         (["--top", "3", "road"], "--top 3 needs --like or --strangest; for the images with the highest probability of"),

@@ -136,7 +136,7 @@ def test_a_column_of_the_list_is_no_novelty(run: Run, tmp_path: Path, capfd: pyt
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--strangest", "--like", "/a/03.jpg"], "argument --like: not allowed with argument --strangest"),
+        (["--strangest", "--like", "/a/03.jpg"], "--strangest and --like cannot be combined; omit one of them"),
         (["--top", "5"], "--top 5 needs --like or --strangest"),
         (["--min_novelty", "nan"], "--min_novelty nan: not a number from 0 to 1"),
         (["--max_novelty", "1.01"], "--max_novelty 1.01: not a number from 0 to 1"),
