@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from pipelines import archives, storage
+from pipelines import storage
 from pipelines.commandline.numbers import SHARE, Range, at_least
 from pipelines.commandline.parser import UsageError, check_range, mistyped
 from pipelines.commandline.rasters import check_percentiles, read_rendering
@@ -192,6 +192,9 @@ class PredictOptions:
             _check_path(flag, path)
         for pattern in self.input if self.relative_to else ():
             if not _may_be_below(pattern, self.relative_to or ""):
+                # Imported here: NumPy would make `--help` slow.
+                from pipelines import archives
+
                 names_archive = archives.is_archive(self.relative_to or "")
                 raise UsageError(
                     f"--input {pattern} is not below --relative_to {self.relative_to}",
