@@ -24,7 +24,7 @@ _ADJECTIVES_SHOWN = 2
 # Format specifications of what is measured: `1.0 minutes` is English.
 _MEASURED = re.compile(r"\.[1-9]f|%|e$")
 # Texts, not counts, where the code shows it by nothing but their names.
-_TEXTS = re.compile(r"^(holds|theirs|got|kind|title|.*\.title|.*\.run|join\(.*|KINDS.*|'.*)$")
+_TEXTS = re.compile(r"^(holds|theirs|got|kind|title|.*\.title|.*\.run|join\(.*|FORMATS.*|'.*)$")
 
 
 def plural(words: str) -> str | None:

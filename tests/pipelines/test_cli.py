@@ -139,7 +139,7 @@ def test_what_should_be_written_to_a_bucket_and_lacks_a_slash_is_not_written_to_
     assert cli.main(command.split()) == 2
     flag, path = command.split()[-2:]
     said = capsys.readouterr().err
-    assert f"argument {flag}: {path} would be on this machine; did you mean {path.replace('gs:/', 'gs://')}?" in said
+    assert f"{flag}: {path} would be on this machine; did you mean {path.replace('gs:/', 'gs://')}?" in said
     assert said.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
