@@ -9,6 +9,7 @@ from typing import NamedTuple
 from pipelines.images.formats import ENDINGS
 from pipelines.labels import marks, spelling
 from pipelines.labels.findings import Finding, LabelError, shown, some_names
+from pipelines.labels.pairs import may_say
 from pipelines.labels.rows import LabelOptions
 from pipelines.labels.tables import Line, Table
 
@@ -53,7 +54,7 @@ class Columns(NamedTuple):
       tags: of tags; none if each of `labels` is a label.
       labels: columns that are labels, and their names.
       confidence: that says by 0 that an image does not have the tag; None if there is none.
-      unread: columns next to the tags, and their names, that may say so as well: of marks, or shares from 0 to 1.
+      unread: columns next to the tags, and their names, that may say so as well.
       kept: those of `LabelOptions.keep`.
       findings: on columns that are ignored.
     """
@@ -109,7 +110,8 @@ def find_columns(table: Table, options: LabelOptions) -> Columns:
         return Columns(image, (), labels, None, {}, kept, (nameless, *findings))
     confidence = _find_confidence(table, names, (image, *tags), kept)
     foreign = {column: name for column, name in others.items() if column != confidence}
-    unread = {column: name for column, name in _labels(foreign).items() if marks.tell_apart(table.counts[column])}
+    telling = may_say({column: _kind(name) for column, name in _labels(foreign).items()}, table.counts)
+    unread = {column: name for column, name in foreign.items() if column in telling}
     ignored = Finding("columns other than names and tags, ignored", tuple(foreign.values()))
     return Columns(image, tags, {}, confidence, unread, kept, (nameless, ignored))
 

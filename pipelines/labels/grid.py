@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipelines.errors import quantity
 from pipelines.labels import spelling
 from pipelines.labels.columns import Columns, find_columns, is_single
 from pipelines.labels.confidences import read_confidences
 from pipelines.labels.findings import Finding, LabelError, shown
 from pipelines.labels.marks import read_marks
+from pipelines.labels.pairs import refuse_pairs
 from pipelines.labels.rows import LabelFile, LabelOptions, Row
 from pipelines.labels.tables import Line, Nested, Table
 from pipelines.labels.tags import Tags, read_tags
@@ -30,7 +30,6 @@ def read(table: Table, options: LabelOptions) -> LabelFile:
     names = [str(line.cells[columns.image]).strip() for line in named]
     if columns.tags:
         tags, findings = _read_tags(named, table, columns, options.separator)
-        _refuse_every_pair(names, tags, columns)
         lacking = "rows without tags, skipped"
     else:
         tags, findings = read_marks(named, columns.labels, table.counts)
@@ -39,6 +38,7 @@ def read(table: Table, options: LabelOptions) -> LabelFile:
     of_confidence: Sequence[Finding] = ()
     if columns.confidence is not None:
         tags, of_confidence = _without_refuted(named, tags, columns.confidence, table.names[columns.confidence])
+    of_pairs = refuse_pairs(names, tags, named, columns.unread)
     stray = tuple(name for name, line in zip(names, named, strict=True) if name != line.cells[columns.image])
     rows = [
         Row(name, of_row, not columns.tags, _kept(line, columns.kept))
@@ -54,6 +54,7 @@ def read(table: Table, options: LabelOptions) -> LabelFile:
             Finding(lacking, tuple(name for name, of_row in zip(names, tags, strict=True) if of_row is None)),
             Finding("image names with surrounding spaces, trimmed", stray),
             *of_confidence,
+            *of_pairs,
             *findings,
         ),
         is_closed=not columns.tags,
@@ -72,21 +73,6 @@ def _read_tags(lines: Sequence[Line], table: Table, columns: Columns, separator:
         findings += of_column
     empty = tuple(line.place for line, of_line in zip(lines, tags, strict=True) if of_line is not None and not of_line)
     return tags, [Finding("empty lists, read as no labels", empty), *findings]
-
-
-def _refuse_every_pair(names: Sequence[str], tags: Tags, columns: Columns) -> None:
-    """Refuse a row for each pair of image and label if the column that says which of them hold is not understood."""
-    if columns.confidence is not None or not columns.unread:
-        return
-    pairs = {(name, tag) for name, of_row in zip(names, tags, strict=True) for tag in of_row or ()}
-    images, every = ({pair[part] for pair in pairs} for part in (0, 1))
-    are_single = all(len(of_row or ()) == 1 for of_row in tags)
-    if are_single and min(len(images), len(every)) > 1 and len(pairs) == len(images) * len(every):
-        raise LabelError(
-            f"each image has a row for each of {quantity(len(every), 'label')}, and column "
-            f"{shown(next(iter(columns.unread.values())))} may say which of them it has",
-            "leave out the rows of labels that an image lacks, or call that column confidence if it says so by 0",
-        )
 
 
 def _refuse_nested(table: Table, columns: Columns) -> None:

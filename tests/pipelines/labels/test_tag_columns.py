@@ -208,23 +208,6 @@ def test_a_missing_cell_does_not_hide_what_a_column_says_of_the_tags(write: Writ
     assert [set(row.tags) for row in file.rows] == [{"ship"}, set(), set(), {"ship"}]
 
 
-@pytest.mark.parametrize(("header", "no"), [("image,label,seen", "0"), ("image,label,value", "0.3")])
-def test_a_row_for_each_image_and_label_is_refused_if_a_column_may_say_which_it_has(
-    write: Write, header: str, no: str
-) -> None:
-    name = header.rpartition(",")[2]
-    rows = "a,ship,1", f"a,sea,{no}", f"b,ship,{no}", f"b,sea,{no}"
-    assert refusal(write(*rows, header=header)) == (
-        f"each image has a row for each of 2 labels, and column {name} may say which of them it has; leave out "
-        "the rows of labels that an image lacks, or call that column confidence if it says so by 0"
-    )
-    # A column to divide the images by says nothing of labels, nor does any where labels differ between images.
-    assert tags_of(write(*rows[:2], rows[3], header="image,label,seen"))["b"] == {"sea"}
-    assert tags_of(write(*rows, header="image,label,is_valid"))["b"] == {"sea"}
-    by_value = read_with(write("a,ship,1", "b,sea,0", header="image,label,value"), LabelOptions(keep=("value",)))
-    assert [set(row.tags) for row in by_value.rows] == [{"ship"}, {"sea"}]
-
-
 def test_whether_a_label_is_there_is_no_label_itself(write: Write) -> None:
     file = write("a,ash,1", "b,oak,1", header="image,species,value")
     assert refusal(file) == (
