@@ -74,6 +74,11 @@ def read_sides(column: SplitColumn, cells: Sequence[str]) -> list[Side]:
     return sides
 
 
+def is_called_held_out(cell: str) -> bool:
+    """Return whether a cell says by itself that an image is to be held out, such as `val`."""
+    return _WORDS.get(cell.strip().casefold()) == "held out"
+
+
 def _side_of(column: SplitColumn, values: set[str]) -> dict[str, Side]:
     if column.value:
         chosen = {value for value in values if _is(value, column.value)}

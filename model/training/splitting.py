@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from model.data import duplicates, groups, split
 from model.data.dataset import Examples
-from model.data.sides import Side, SplitColumn, SplitError, read_sides
+from model.data.sides import Side, SplitColumn, SplitError, is_called_held_out, read_sides
 from model.training.settings import Settings
 from pipelines import labels
 from pipelines.commandline.printing import show
@@ -141,6 +141,11 @@ def assign(settings: Settings, matched: LabelledImages) -> tuple[Assignment, lis
         sides = tuple(read_sides(SplitColumn.parse(settings.split_column), cells))
         unused = tuple(name for name, side in zip(names, sides, strict=True) if side == "left out")
         findings.append(Finding(f"images left out by --split_column {settings.split_column}", unused))
+        if settings.split_column:
+            named = zip(names, sides, cells, strict=True)
+            trained = tuple(name for name, side, cell in named if side == "train" and is_called_held_out(cell))
+            what = f"images marked val or the like, trained on because of --split_column {settings.split_column}"
+            findings.append(Finding(what, trained))
     if settings.group_column:
         belong = tuple("" if labels.is_missing(kept[-1]) else kept[-1].strip() for kept in matched.kept)
     elif settings.group_pattern:

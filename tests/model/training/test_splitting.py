@@ -34,6 +34,21 @@ def test_a_column_says_which_images_to_hold_out(folder: Path) -> None:
     assert sorted(training + held_out) == list(range(COUNT))
 
 
+@pytest.mark.parametrize(
+    ("chosen", "told"), [("test", "4 images marked val"), ("val", ""), ("train", "4 images marked val")]
+)
+def test_images_marked_as_held_out_are_not_trained_on_in_silence(folder: Path, chosen: str, told: str) -> None:
+    words = ("val", "train", "train", "train", "test")
+    lines = [f"place{image % 5}_{image},x,{words[image % 5]}" for image in range(COUNT) if image not in (3, 4)]
+    (folder / "labels.csv").write_text("\n".join(("image,tags,split", *lines)))
+    column = f"split={chosen}"
+    found = list(map(str, read(folder, str(folder / "labels.csv"), "--split_column", column).findings))
+    marked = [one for one in found if "marked val" in one]
+    assert [one.partition(":")[0] for one in marked] == [
+        f"{told} or the like, trained on because of --split_column {column}"
+    ] * bool(told)
+
+
 def test_a_column_of_one_per_label_is_no_label(folder: Path) -> None:
     labels = write(folder / "labels.csv", "image_name,x,y,is_valid", range(10), "1", "0", "1")
     with pytest.raises(SplitError, match="no image to train on"):
