@@ -9,13 +9,14 @@ from pathlib import Path
 
 from pipelines import labels, storage
 from pipelines.images.formats import ENDINGS
-from pipelines.images.hidden import hides, is_picture_of_bundle
+from pipelines.images.hidden import hides, is_mask, is_picture_of_bundle
 
 
 def list_images(folder: str) -> dict[str, str]:
     """Return the path of each image under a folder, in a stable order, with a version that changes when it does.
 
-    Hidden files and folders, those of a system, and the curves of bundles are skipped as in prediction.
+    Hidden files and folders, those of a system, masks of scenes, and the curves of bundles are skipped as in
+    prediction.
 
     Raises:
       LabelError: there are no images, or a folder cannot be listed.
@@ -31,7 +32,9 @@ def list_images(folder: str) -> dict[str, str]:
     shown = [
         path
         for path in images
-        if not any(map(hides, path[len(prefix) :].split("/"))) and not is_picture_of_bundle(path, found)
+        if not any(map(hides, path[len(prefix) :].split("/")))
+        and not is_mask(path)
+        and not is_picture_of_bundle(path, found)
     ]
     if not shown:
         raise labels.LabelError(f"{folder}: no images in this folder (extensions: {' '.join(ENDINGS)})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container
 
 HIDDEN = "hidden"
@@ -25,6 +26,35 @@ _SYSTEM_FOLDERS = frozenset(
 )
 # A look at one letter decides for nearly all of a million names.
 _FIRST_LETTERS = frozenset(letter for name in _SYSTEM_FOLDERS for letter in (name[0], name[0].upper()))
+
+# Most names in a listing of millions need no further look.
+_ENDINGS_OF_MASKS = (".tif", ".tiff", ".jp2")
+_MASK = re.compile(
+    # Planet: usable data masks, and the unusable ones of its older products and of RapidEye
+    r"(?:_udm2?(?:_[a-z_]+)?\.tiff?"
+    # Sentinel-2: files of its SAFE format, and its scene classification in buckets and as cloud-optimized GeoTIFF
+    r"|(?:^|/)MSK_[A-Z]{6}_(?:B[0-9A]{2}|[126]0m)\.jp2|(?:^|_|/)(?:SCL|CLD|SNW)_[126]0m\.(?:jp2|tiff?)"
+    r"|(?:^|/)SCL\.(?:jp2|tiff?)"
+    # the same as Theia's MAJA makes it
+    r"|(?:^|/)SENTINEL2[^/]*_(?:CLM|MG2|EDG|SAT|IAB|DFP|DTF)_[RX][12S]\.tiff?"
+    # Landsat Collection 2, of scenes and of U.S. tiles
+    r"|_(?:QA_PIXEL|QA_RADSAT|QA_LINEAGE|SR_QA_AEROSOL|SR_CLOUD_QA|ST_QA)\.tiff?"
+    # Landsat Collection 1 and before, likewise
+    r"|_(?:BQA|(?:pixel|radsat|toa)_qa|sr_aerosol|cfmask(?:_conf)?)\.tiff?"
+    r"|_sr_(?:cloud|cloud_shadow|adjacent_cloud|ddv|fill|land_water|snow)_qa\.tiff?"
+    r"|_(?:PIXEL|RADSAT|LINEAGE|SRAEROSOL|SRCLOUD)QA\.tiff?"
+    # Fmask, and Harmonized Landsat Sentinel-2
+    r"|_Fmask4?\.tiff?|(?:^|/)HLS\.[^/]*\.Fmask\.tiff?)$",
+    re.IGNORECASE,
+)
+
+
+def is_mask(path: str) -> bool:
+    """Return whether a file holds a mask or classes of the pixels of a scene, by its name.
+
+    It lies next to the scene, is no picture, and where it has 8 bits would be tagged and learnt from as such.
+    """
+    return path.lower().endswith(_ENDINGS_OF_MASKS) and _MASK.search(path) is not None
 
 
 def is_picture_of_bundle(path: str, files: Container[str]) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.errors import quantity
 from pipelines.images.formats import ENDINGS
-from pipelines.images.hidden import hides, is_picture_of_bundle
+from pipelines.images.hidden import hides, is_mask, is_picture_of_bundle
 from pipelines.labels.findings import Finding, LabelError, shown, some_names
 from pipelines.labels.names import components_of, find, find_elsewhere
 from pipelines.labels.rows import LabelFile, Row
@@ -104,8 +104,8 @@ def match(rows: Sequence[Row], paths: Sequence[str], where: str) -> LabelledImag
 def find_images(folder: Path) -> list[Path]:
     """List the images under a folder by their extensions, in a stable order.
 
-    Hidden files and folders, those of a system, and the curves of bundles are skipped as in prediction: a thumbnail has
-    the name of its image. Links are followed, and each folder is listed once.
+    Hidden files and folders, those of a system, masks of scenes, and the curves of bundles are skipped as in
+    prediction: a thumbnail has the name of its image. Links are followed, and each folder is listed once.
 
     Raises:
       LabelError: there are no images, or a folder cannot be listed.
@@ -215,7 +215,7 @@ def _refuse_different_kept(rows: Mapping[str, Sequence[Row]]) -> None:
 
 
 def _is_image(name: str) -> bool:
-    return name.lower().endswith(ENDINGS) and not hides(name)
+    return name.lower().endswith(ENDINGS) and not hides(name) and not is_mask(name)
 
 
 def _fail(error: OSError) -> None:

@@ -11,7 +11,7 @@ import bracex
 from wcmatch import glob
 
 from pipelines.images.formats import ENDINGS
-from pipelines.images.hidden import hides, is_of_system
+from pipelines.images.hidden import hides, is_mask, is_of_system
 
 MAGIC = re.compile(r"[*?\[]")
 """What makes a name a pattern."""
@@ -25,17 +25,7 @@ CURVES = "curves of bundles"
 """Under which the pictures are counted that training draws into a bundle."""
 
 MASKS = "masks of scenes"
-"""Under which masks and classes of pixels are counted. They lie next to scenes, are no pictures, and where they have 8
-bits would be tagged as such."""
-_MASK = re.compile(
-    # Planet
-    r"(?:_(?:udm2|DN_udm)(?:_[a-z_]+)?\.tiff?"
-    # Sentinel-2: files of its SAFE format, and its scene classification as cloud-optimized GeoTIFF
-    r"|(?:^|/)MSK_[A-Z]{6}_(?:B[0-9A]{2}|[126]0m)\.jp2|_(?:SCL|CLD|SNW)_[126]0m\.(?:jp2|tiff?)|(?:^|/)SCL\.tiff?"
-    # Landsat Collection 2, and Harmonized Landsat Sentinel-2
-    r"|_(?:QA_PIXEL|QA_RADSAT|SR_QA_AEROSOL|SR_CLOUD_QA|ST_QA)\.tiff?|(?:^|/)HLS\.[^/]*\.Fmask\.tiff?)$",
-    re.IGNORECASE,
-)
+"""Under which masks and classes of pixels are counted."""
 
 _WRITTEN = re.compile(
     # The tables and the manifest of a run, by its name, and the lock.
@@ -77,7 +67,7 @@ def is_chosen(name: str, passed_over: Counter[str] | None = None) -> bool:
 
 
 def _is_no_mask(name: str, passed_over: Counter[str] | None) -> bool:
-    if _MASK.search(name) is None:
+    if not is_mask(name):
         return True
     count(passed_over, MASKS)
     return False

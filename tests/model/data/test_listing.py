@@ -18,7 +18,8 @@ from tests.conftest import Bucket
 def test_images_in_a_bucket_are_listed_and_decoded_like_those_here(bucket: Bucket, tmp_path: Path) -> None:
     picture = files.png(np.full((8, 8, 3), 90, np.uint8), "RGB")
     bundle = [f"bundle/{name}" for name in ("bundle.json", "golden.npz", "training.png", "reliability.png")]
-    for name in ("b/2.PNG", "b/1.png", "b/.hidden.png", "@eaDir/1.png", "notes.txt", *bundle):
+    masks = "b/x_3B_udm2.tif", "b/SCL.tif", "b/LC80440342014077LGN00_BQA.TIF"
+    for name in ("b/2.PNG", "b/1.png", "b/.hidden.png", "@eaDir/1.png", "notes.txt", *masks, *bundle):
         storage.write(f"{bucket.path}/{name}", picture)
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(picture)

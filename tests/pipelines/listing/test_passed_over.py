@@ -51,8 +51,24 @@ MASKS = (
         "LC08_L2SP_193023_20200101_20200823_02_T1_SR_QA_AEROSOL.TIF",
     ),
     "HLS.S30.T33UUP.2020001T101031.v2.0.Fmask.tif",
+    *("LC80440342014077LGN00_BQA.TIF", "LC08_L1TP_044034_20170406_20170414_01_T1_BQA.TIF"),
+    *(
+        "LC08_L1TP_044034_20170406_20170414_01_T1_pixel_qa.tif",
+        "LT05_L1TP_044034_20100406_20160902_01_T1_radsat_qa.tif",
+    ),
+    *("LT05_L1TP_044034_20100406_20160902_01_T1_sr_cloud_qa.tif", "LC80440342014077LGN00_sr_aerosol.tif"),
+    *("LE70440342003077EDC00_sr_adjacent_cloud_qa.tif", "LC80440342014077LGN00_cfmask.tif"),
+    *("LC80440342014077LGN00_cfmask_conf.tif", "LC08_CU_003010_20170406_20170414_C01_V01_PIXELQA.tif"),
+    *("LC08_L1TP_044034_20170406_20170414_01_T1_Fmask4.tif", "LC08_CU_003010_20170406_20210502_02_QA_LINEAGE.TIF"),
+    *("2016-08-12T183002_RE3_3A_udm.tif", "20200101_180000_ssc1_u0001_analytic_udm.tif"),
+    *("R20m/SCL.jp2", "qi/CLD_20m.jp2", "SENTINEL2A_20200101-101031-123_L2A_T33UUP_C_V2-2_CLM_R1.tif"),
 )
-PICTURES = ("T33UUP_20200101T101031_TCI_10m.jp2", "x_SCL.tif", "MSK_1.jp2", "QA_PIXELS.TIF", "x.Fmask.tif", "x_QA.TIF")
+PICTURES = (
+    *("a_bqa_1.tif", "BQA.tif", "pixel_qa.tif", "xcfmask.tif", "sr_aerosol.tif", "x_udm3.tif", "udm.tif", "x_qa.tif"),
+    *("x_MSK_CLDPRB_20m.jp2", "a_20m.jp2", "xSCL_20m.jp2", "x_sat_r1.tif", "SENTINEL2A_x_B8A_R1.tif", "x_udm2.jpg"),
+    *("Fmask.tif", "LC08_L1TP_044034_20170406_20170414_01_T1_B1.TIF", "x_QA_PIXEL.png", "forest_SCL.jpg"),
+    *("T33UUP_20200101T101031_TCI_10m.jp2", "x_SCL.tif", "MSK_1.jp2", "QA_PIXELS.TIF", "x.Fmask.tif", "x_QA.TIF"),
+)
 
 
 @pytest.mark.parametrize("pattern", ["", "**/*.tif", "deep/*"])
