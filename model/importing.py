@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 
 from model.foreign.settings import parse
 from pipelines.commandline.parser import print_error, print_stopped
+from pipelines.commandline.printing import OutputClosedError, discard_output
 from pipelines.errors import ExitCode, ScenetagsError
 
 _NAME = "scenetags import"
@@ -22,6 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         import_model(settings)
     except ScenetagsError as error:
         return print_error(_NAME, error)
+    except OutputClosedError:
+        discard_output()
+        return 128 + signal.SIGPIPE
     except OSError as error:
         return print_stopped(_NAME, error)
     return ExitCode.DONE

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from model.training.settings import parse
 from pipelines.commandline.parser import print_error, print_stopped
-from pipelines.commandline.printing import show
+from pipelines.commandline.printing import OutputClosedError, discard_output, show
 from pipelines.errors import ExitCode, ScenetagsError
 
 _NAME = "scenetags train"
@@ -25,6 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         train(settings)
     except ScenetagsError as error:
         return print_error(_NAME, error)
+    except OutputClosedError:
+        discard_output()  # as other commands end; the same command again resumes
+        return 128 + signal.SIGPIPE
     except OSError as error:
         return print_stopped(_NAME, error, "run the same command again to resume")
     except KeyboardInterrupt:

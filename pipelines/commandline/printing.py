@@ -75,18 +75,22 @@ class UnprintableError(Exception):
     """Standard output takes no more, e.g. because a disk is full; the message says why."""
 
 
+class OutputClosedError(BrokenPipeError):
+    """Nobody reads standard output any more, as after `| head`."""
+
+
 @contextmanager
 def to_output() -> Iterator[None]:
     """Tell what fails in writing to standard output from all other errors.
 
     Raises:
       UnprintableError: it failed.
-      BrokenPipeError: nobody reads the rest.
+      OutputClosedError: nobody reads the rest.
     """
     try:
         yield
-    except BrokenPipeError:
-        raise
+    except BrokenPipeError as error:
+        raise OutputClosedError(error.errno, error.strerror) from error
     except OSError as error:
         raise UnprintableError(error.strerror) from error
 
@@ -114,7 +118,7 @@ def show_result(*lines: str, **fields: Any) -> None:
     """Write the result of a command to standard output; arguments are those of `log`.
 
     Raises:
-      UnprintableError, BrokenPipeError: it cannot be written.
+      UnprintableError, OutputClosedError: it cannot be written.
     """
     with to_output():
         _write(lines, "INFO", fields, sys.stdout)
@@ -150,7 +154,7 @@ def show(*lines: str, file: TextIO | None = None) -> None:
       file: where to print; standard output by default.
 
     Raises:
-      UnprintableError, BrokenPipeError: standard output does not take it.
+      UnprintableError, OutputClosedError: standard output does not take it.
       OSError: another file does not.
     """
     stream = file or sys.stdout
