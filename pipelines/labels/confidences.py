@@ -28,9 +28,11 @@ def read_confidences(lines: Sequence[Line], column: int, name: str) -> list[floa
         confidence = found[line.cells[column]]
         # False for nan, too.
         if confidence is not None and not 0 <= confidence < math.inf:
+            written = shown(str(line.cells[column]))
             raise LabelError(
-                f"{line.place}, column {shown(name)}: {shown(str(line.cells[column]))} is not a confidence",
-                "write a number, 0 or above, or remove the column if each image has the tags of all its rows",
+                f"{line.place}, column {shown(name)}: {written} is neither a number from 0 nor true, false, yes or no",
+                "write 0 where an image does not have the tag, or remove the column if each image has the tags of all "
+                "its rows",
             )
     return [found[line.cells[column]] for line in lines]
 

@@ -15,7 +15,7 @@ _NO_LABELS = _SPLIT | {"images", "img", "jpg"}
 
 
 def read(images: Sequence[str]) -> LabelFile:
-    """Give each image the name of its folder; those directly in the folder of all images have none.
+    """Give each image the name of its folder; those directly in the folder of all images, or of a side, have none.
 
     Raises:
       LabelError: all images are in the same folder, or the names of the folders are no labels.
@@ -23,10 +23,13 @@ def read(images: Sequence[str]) -> LabelFile:
     located = [components_of(image) for image in images]
     levels = zip(*(components[:-1] for components in located), strict=False)
     shared = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, levels))
+    above = {components[:depth] for components in located for depth in range(shared + 1, len(components) - 1)}
+    sides = {folder for folder in above if folder[-1].casefold() in _SPLIT}
     rows = [
         Row(image, frozenset([spelling.tidy(components[-2])]))
         for image, components in zip(images, located, strict=True)
-        if len(components) > shared + 1
+        # An image next to the folders of labels, as in `train/1.jpg` and `train/forest/2.jpg`, has none.
+        if len(components) > shared + 1 and components[:-1] not in sides
     ]
     labels = sorted({tag for row in rows for tag in row.tags})
     if not labels:
@@ -35,11 +38,7 @@ def read(images: Sequence[str]) -> LabelFile:
         raise LabelError(
             f"--labels folders: {some_names(labels)} are not labels", "put the images into a folder per label"
         )
-    above = {folder for components in located for folder in components[shared:-2]}
-    split = tuple(sorted(folder for folder in above if folder.casefold() in _SPLIT))
-    outside = tuple(image for image, of_image in zip(images, located, strict=True) if len(of_image) <= shared + 1)
-    findings = (
-        Finding("images outside the folders of labels, skipped", outside),
-        Finding("folders called like sides of a split, not told apart", split),
-    )
+    split = tuple(sorted({folder[-1] for folder in sides}))
+    # Images outside these folders have no row, and are reported as such.
+    findings = (Finding("folders called like sides of a split, not told apart", split),)
     return LabelFile(tuple(rows), tuple(labels), findings)

@@ -89,7 +89,7 @@ def match(rows: Sequence[Row], paths: Sequence[str], where: str) -> LabelledImag
         *_describe_joining(names, given, agreed),
         Finding("rows of the label file without an image, skipped", tuple(missing)),
         Finding(
-            "images that the label file does not list, skipped",
+            "images that the labels do not list, skipped",
             tuple(name for image, name in enumerate(names) if image not in given),
         ),
     )

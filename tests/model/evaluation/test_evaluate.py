@@ -117,7 +117,7 @@ def test_the_screen_shows_measures_labels_and_what_was_left_out(run: Evaluate, c
     assert lines[0].startswith(f"{len(rows) - 1} images measured, predicted by the model ")
     assert any("labelled image that predict failed on, not measured" in line for line in lines)
     assert any("1 row of the label file without an image" in line and "chip_99" in line for line in lines)
-    assert any("1 image that the label file does not list" in line and rows[0].split(",")[0] in line for line in lines)
+    assert any("1 image that the labels do not list" in line and rows[0].split(",")[0] in line for line in lines)
     assert any(line.split() == ["F2", "over", "samples", "1.000"] for line in lines)
     first = next(at for at, line in enumerate(lines) if line.startswith("label "))
     table = lines[first : first + 1 + len(LABELS)]

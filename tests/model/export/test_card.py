@@ -141,7 +141,7 @@ def test_data_split_and_repairs_are_reported(written: str) -> None:
     assert (
         "40 images to train on and 20 held out (33%), from the folder chips with the label file labels.csv" in written
     )
-    assert ("ul li p", "4 images that the label file does not list, skipped: _x, *y, z, ...") in parsed(written)
+    assert ("ul li p", "4 images that the labels do not list, skipped: _x, *y, z, ...") in parsed(written)
     assert "`grayscale` on 3, `unmarked_rgba_jpeg` on 57" in written
     assert "secret" not in written
 

@@ -42,7 +42,7 @@ def facts(training_images: int = 40, held_out_images: int = 20) -> Facts:
         data=Data(
             images="/secret/chips",
             label_file=LabelSource(("/secret/labels.csv",)),
-            findings=(Finding("images that the label file does not list, skipped", ("_x", "*y", "z", "w")),),
+            findings=(Finding("images that the labels do not list, skipped", ("_x", "*y", "z", "w")),),
             repairs={"unmarked_rgba_jpeg": 57, "grayscale": 3},
             validation_fraction=0.25,
             split_flags={},

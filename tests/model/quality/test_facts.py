@@ -106,7 +106,7 @@ def test_summaries_are_json_with_null_for_what_is_not_defined(told: Facts) -> No
     assert training["seconds"] == 300
     assert training["train_images"] == 40
     assert training["findings"] == [
-        {"what": "images that the label file does not list, skipped", "count": 4, "names": ["_x", "*y", "z"]}
+        {"what": "images that the labels do not list, skipped", "count": 4, "names": ["_x", "*y", "z"]}
     ]
     assert measured["labels"]["rare"]["recall"] is None
     assert measured["labels"]["rare"]["train_images"] == 1

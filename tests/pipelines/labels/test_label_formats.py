@@ -304,10 +304,15 @@ def test_folders_may_be_the_labels() -> None:
     assert {row.name: row.tags for row in read.rows} == dict(
         zip(images, ({"forest"}, {"lake"}, {"forest"}), strict=False)
     )
-    assert list(map(str, read.findings)) == [
-        "1 image outside the folders of labels, skipped: /c/3.jpg",
-        "2 folders called like sides of a split, not told apart: train, val",
-    ]
+    told = "2 folders called like sides of a split, not told apart: train, val"
+    assert list(map(str, read.findings)) == [told]
+    # An image outside of them is named once.
+    matched = labels.match(read.rows, images, "c")
+    assert list(map(str, matched.findings)) == ["1 image that the labels do not list, skipped: 3.jpg"]
+    # Next to them, too; a label may be called like a side.
+    beside = labels.read_labels("folders", images=[*images, "/c/train/4.jpg"])
+    assert (beside.labels, list(map(str, beside.findings))) == (("forest", "lake"), [told])
+    assert labels.read_labels("folders", images=["c/train/1.jpg", "c/car/2.jpg"]).labels == ("car", "train")
     with pytest.raises(labels.LabelError, match="all images are in the same folder; name a folder with"):
         labels.read_labels("folders", images=["c/a.jpg", "c/b.jpg"])
     with pytest.raises(labels.LabelError, match="train, val are not labels; put the images"):

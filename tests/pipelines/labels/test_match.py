@@ -197,7 +197,7 @@ def test_what_has_no_counterpart_is_left_out_and_reported() -> None:
     assert found.paths == ("c/b.jpg",)
     assert list(map(str, found.findings)) == [
         "2 rows of the label file without an image, skipped: d, e",
-        "2 images that the label file does not list, skipped: a.jpg, x/a.jpg",
+        "2 images that the labels do not list, skipped: a.jpg, x/a.jpg",
     ]
 
 

@@ -219,12 +219,14 @@ def test_whether_a_label_is_there_is_no_label_itself(write: Write) -> None:
     assert labels.read_labels(write("a,1", "b,0", header="image,positive")).labels == ("positive",)
 
 
-@pytest.mark.parametrize("strange", ["low", "50%", "-1", "inf", "never"])
-def test_what_is_no_confidence_is_refused(write: Write, strange: str) -> None:
-    message = refusal(write("a,ship,1", f"b,ship,{strange}", header="file,class,confidence"))
+@pytest.mark.parametrize(
+    ("column", "strange"), [*(("confidence", bad) for bad in ("low", "50%", "-1", "inf", "never")), ("present", "-1")]
+)
+def test_what_is_no_confidence_is_refused(write: Write, column: str, strange: str) -> None:
+    message = refusal(write("a,ship,1", f"b,ship,{strange}", header=f"file,class,{column}"))
     assert message == (
-        f"line 3, column confidence: {strange} is not a confidence; write a number, 0 or above, or remove the column "
-        "if each image has the tags of all its rows"
+        f"line 3, column {column}: {strange} is neither a number from 0 nor true, false, yes or no; write 0 where an "
+        "image does not have the tag, or remove the column if each image has the tags of all its rows"
     )
 
 

@@ -113,7 +113,7 @@ def test_lines_of_a_list_that_name_nothing_are_no_images_for_labels(tmp_path: Pa
 
     assert truth
     assert truth.images == 2, "a path below the folder of all images is not ambiguous"
-    told = "1 image that the label file does not list, skipped: gone.jpg"
+    told = "1 image that the labels do not list, skipped: gone.jpg"
     assert told in truth.findings
     assert told in map(str, evaluate(str(tmp_path / "out"), source).findings)
 
