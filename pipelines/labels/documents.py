@@ -56,10 +56,15 @@ class Document:
             pass
         raise LabelError("not UTF-8 text", "save it as CSV in UTF-8")
 
+    @property
+    def is_json(self) -> bool:
+        """Whether it is called like JSON, or lines of it."""
+        return self.name.lower().endswith(_JSON)
+
     @cached_property
     def json(self) -> object:
         """The value of a whole JSON file; None if it is none, or holds lines of JSON."""
-        if not self.name.lower().endswith(_JSON):
+        if not self.is_json:
             return None
         try:
             return json.loads(self.text, object_pairs_hook=without_repeats)
@@ -82,7 +87,7 @@ class Document:
         """Its lines and columns; a LabelError if it has none."""
         if self.name.lower().endswith(_PARQUET) and self.data.startswith(b"PAR1"):
             return tables.from_parquet(self.data)
-        if not self.name.lower().endswith(_JSON):
+        if not self.is_json:
             attributes = tables.parse_attributes(self.text)
             return attributes or tables.parse_text(self.text)
         if self.json is None:

@@ -13,6 +13,7 @@ from pipelines.labels.findings import Finding, LabelError, shown, some_names
 from pipelines.labels.layouts import Layout, find_layout
 from pipelines.labels.rows import NO_OPTIONS, LabelFile, LabelOptions, LabelSource
 from pipelines.labels.tables import join
+from pipelines.labels.tools import refuse_tools
 
 _LONGEST = 1_000
 """Characters of a label, as in bundles."""
@@ -90,6 +91,8 @@ def _read_documents(documents: Sequence[Document], given: Sequence[str], options
         with naming([document.path]):
             layout = find_layout(document)
             if layout is None:
+                if not (options.image_column or options.tags_columns):
+                    refuse_tools(document)
                 tables.setdefault(tuple(map(spelling.tidy, document.table.names)), []).append(document)
             else:
                 _refuse_options(layout, options)
