@@ -32,6 +32,12 @@ _TRUTHS = frozenset(
         *("truth", "groundtruth", "score", "probability"),
     )
 )
+# Shares that are no labels: of how sure somebody was, or of what is known of the image.
+_MEASURES = _TRUTHS | {
+    *("confidence", "certainty", "agreement", "quality", "weight", "weights", "sampleweight", "novelty"),
+    *("cloudcover", "cloudcoverage", "cloudfraction", "cloudshare", "clearshare", "ndvi", "ndwi"),
+    *("lat", "latitude", "lon", "lng", "longitude"),
+}
 _NUMBERED = re.compile(r"(tag|label|class|category|genre)\d+")
 _NO_LABELS = frozenset(
     (
@@ -168,6 +174,7 @@ def _find_tags(names: Sequence[str], image: int | None) -> tuple[int, ...]:
 def _find_labels(table: Table, others: Mapping[int, str]) -> tuple[dict[int, str], tuple[Finding, ...]]:
     """Find the columns that are labels."""
     labels = _labels(others)
+    _refuse_shares(table, labels)
     foreign = {column: name for column, name in labels.items() if not marks.may_be(table.counts[column])}
     # Without labels, the first of these columns is reported when its cells are read.
     if len(foreign) == len(labels):
@@ -180,6 +187,20 @@ def _find_labels(table: Table, others: Mapping[int, str]) -> tuple[dict[int, str
         Finding("columns with values other than 0 and 1, ignored", tuple(foreign.values())),
         Finding("labels with stray spaces in the header, trimmed", stray),
     )
+
+
+def _refuse_shares(table: Table, labels: Mapping[int, str]) -> None:
+    """Refuse shares, which may be labels that somebody was not sure of: to ignore them would lose these labels."""
+    shares = [
+        name
+        for column, name in labels.items()
+        if _kind(name) not in _MEASURES and marks.are_shares(table.counts[column])
+    ]
+    if shares:
+        raise LabelError(
+            f"columns of shares from 0 to 1, which may be labels: {some_names(shares)}",
+            "write 0 and 1 there, such as 1 from 0.5 on, or remove these columns if they are no labels",
+        )
 
 
 def _refuse_truths_alone(labels: Mapping[int, str], others: Mapping[int, str]) -> None:

@@ -51,6 +51,12 @@ def tell_apart(counts: Mapping[Cell, int]) -> bool:
     return len(folded) > 1 and all(mark in _PLAIN or _is_share(mark) for mark in folded)
 
 
+def are_shares(counts: Mapping[Cell, int]) -> bool:
+    """Return whether a column has numbers from 0 to 1 alone, and some between."""
+    folded = set(map(_fold, counts)) - {""}
+    return all(map(_is_share, folded)) and not folded <= _KNOWN
+
+
 def read_marks(
     lines: Sequence[Line], labels: Mapping[int, str], counts: Sequence[Mapping[Cell, int]]
 ) -> tuple[list[frozenset[str] | None], tuple[Finding, ...]]:

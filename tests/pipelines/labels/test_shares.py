@@ -1,0 +1,48 @@
+"""Shares in place of 0 and 1 are refused, and not left out as if they were no labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.labels import LabelError, LabelOptions
+from tests.pipelines.labels.reading import findings_of, read_with, refusal, tags_of, write
+
+REMEDY = "write 0 and 1 there, such as 1 from 0.5 on, or remove these columns if they are no labels"
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns"),
+    [
+        ("a.jpg,1,0.3\nb.jpg,0,0.8\n", "road"),
+        ("a.jpg,0.1,0.9\nb.jpg,1,0\n", "sea, road"),
+        # Most cells of a column may be 0 and 1.
+        ("a.jpg,1,0\nb.jpg,0,0.5\nc.jpg,0,1\nd.jpg,0,1\n", "road"),
+        ("a.jpg,1,0\nb.jpg,0,\nc.jpg,0,1e-3\n", "road"),
+    ],
+)
+def test_shares_next_to_labels_are_refused(rows: str, columns: str, tmp_path: Path) -> None:
+    file = write(tmp_path, "labels.csv", f"image,sea,road\n{rows}")
+    told = f"columns of shares from 0 to 1, which may be labels: {columns}; {REMEDY}"
+    assert refusal(file) == told
+    with pytest.raises(LabelError, match="which may be labels"):
+        read_with(file, LabelOptions(tags_columns=("none",)))
+
+
+@pytest.mark.parametrize("header", ["confidence", "cloud_cover", "Weight", "lat", "quality"])
+def test_measures_of_an_image_are_no_labels(header: str, tmp_path: Path) -> None:
+    file = write(tmp_path, "labels.csv", f"image,sea,{header}\na.jpg,1,0.3\nb.jpg,0,0.8\n")
+    assert tags_of(file) == {"a.jpg": {"sea"}, "b.jpg": set()}
+    assert findings_of(file) == [f"1 column with values other than 0 and 1, ignored: {header}"]
+
+
+def test_other_numbers_are_no_shares(tmp_path: Path) -> None:
+    file = write(tmp_path, "labels.csv", "image,sea,height,fold\na.jpg,1,0.3,0.5\nb.jpg,0,20,1\n")
+    assert findings_of(file) == [
+        "1 column ignored by name: fold",
+        "1 column with values other than 0 and 1, ignored: height",
+    ]
+    # A column to divide the images by is none either.
+    kept = write(tmp_path, "kept.csv", "image,sea,part\na.jpg,1,0.3\nb.jpg,0,0.8\n")
+    assert read_with(kept, LabelOptions(keep=("part",))).labels == ("sea",)
