@@ -265,7 +265,9 @@ class Training:
         return learnt._replace(
             validation_loss=self._loss_of_held_out(every),
             validation_fbeta=metrics.fbeta_over_samples(truth, flat, self.beta),
-            validation_map=metrics.mean_average_precision(truth, probabilities) or 0.0,
+            validation_map=math.nan
+            if (found := metrics.mean_average_precision(truth, probabilities)) is None
+            else found,
         )
 
     def _commit(self, logs: dict[str, float], averages: list[NDArray[Any]]) -> None:
@@ -287,7 +289,7 @@ class Training:
         kept = " (kept)" if last == self._best() else ""
         held_out = (
             f"held out: loss {last.validation_loss:.4f}, {title(self.beta)} {last.validation_fbeta:.4f}{kept}, "
-            f"mAP {last.validation_map:.4f}; "
+            f"mAP {'-' if math.isnan(last.validation_map) else f'{last.validation_map:.4f}'}; "
         )
         left = f", at most {tqdm.format_interval(seconds_left)} left in this phase" * (number < phase.epochs)
         return (
