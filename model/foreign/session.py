@@ -17,7 +17,7 @@ from model.data.dataset import Examples
 from model.export import bundle as export
 from model.export import card as export_card
 from model.export import descriptions, quantization
-from model.foreign import card, choices, judging
+from model.foreign import card, choices, disorder, judging
 from model.foreign.facts import Import, Measured, metrics_summary, training_summary
 from model.foreign.judging import Doubt
 from model.foreign.opening import digest, open_original
@@ -74,6 +74,11 @@ def import_model(settings: Settings) -> None:
             answers, difference = _check_agreement(folder, samples.images, expected)
             _write_golden(folder, samples.images, answers)
             measured, chosen, chosen_from = _measure(folder, names, given, samples, settings.beta)
+            mixed = _find_disorder(names, samples, measured)
+            ignorant = None if mixed or given else _find_ignorance(samples, measured, chosen)
+            # With labels of other outputs, no scaling can be told by them.
+            told = samples._replace(truth=None) if mixed else samples
+            of_labels = tuple(doubt for doubt in (mixed, ignorant) if doubt is not None)
             facts = Import(
                 name=settings.name,
                 labels=names,
@@ -92,7 +97,7 @@ def import_model(settings: Settings) -> None:
                 checked_images=len(samples.images),
                 are_real=samples.given is not None,
                 difference=difference,
-                doubts=tuple(_doubts(original, scaling, kind, samples, outputs, chosen)),
+                doubts=(*of_labels, *_doubts(original, scaling, kind, told, outputs, chosen)),
                 findings=samples.findings,
                 measured=measured,
                 reference=None if samples.given is None else reference.gather(samples.given),
@@ -171,6 +176,22 @@ def _measure(
     scores = measure(every, truth, tags, np.concatenate([probabilities, of_unknown], axis=1), beta, counted)
     truth, probabilities = truth[:, known], probabilities[:, samples.judged]
     return Measured(scores, known, reliability.measure(truth, probabilities), truth, probabilities), flat, source
+
+
+def _find_disorder(names: tuple[str, ...], samples: Samples, measured: Measured | None) -> Doubt | None:
+    """Find out whether the outputs tell other labels of the user's images than those that they are named for."""
+    if measured is None or samples.judged is None:
+        return None
+    judged = tuple(name for name, is_judged in zip(names, samples.judged, strict=True) if is_judged)
+    return disorder.find_disorder(judged, measured.truth, measured.probabilities)
+
+
+def _find_ignorance(samples: Samples, measured: Measured | None, tuned: NDArray[np.float64]) -> Doubt | None:
+    """Find out whether tags at thresholds that were tuned on the user's images, float64 [L], tell nothing of these."""
+    if measured is None or samples.judged is None:
+        return None
+    thresholds_of_judged = tuned[samples.judged]
+    return disorder.find_ignorance(measured.truth, measured.probabilities, thresholds_of_judged, measured.scores.beta)
 
 
 def _doubts(

@@ -33,8 +33,8 @@ bundle must give the same probabilities as the original, run by its own framewor
 
 With --images, the golden pairs come from these images, and a scaling that is probably wrong is noticed: the
 probabilities hardly differ from image to image, or another scaling suits the model much better. With --labels_csv,
-thresholds are tuned on them, and the model card reports how good the model is on them. Without --images, chips drawn
-by code are used.
+thresholds are tuned on them, the model card reports how good the model is on them, and labels in another order than
+that of the outputs are noticed. Without --images, chips drawn by code are used.
 
 Nothing in the file is run: pickles, Lambda layers, custom layers and custom operations are refused by name.
 """
