@@ -28,7 +28,8 @@ Tags are those that `predict` chose, at the thresholds of its run; average preci
 probabilities and depends on no threshold. Images are matched with the rows of the label file by name, with or without
 extension. Only images that have both a prediction and a row are measured; all others are counted and reported.
 Labels of the model that the label file does not have are not measured, and are reported, as are tags that no image was
-given.
+given, and images that the model has learnt from: as long as bundle and images are where predict found them, up to 1,000
+are compared.
 """
 _EPILOG = """\
 measures, from 0 to 1:
@@ -79,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         flags = _parse(sys.argv[1:] if argv is None else argv)
         # Imported here: NumPy and Arrow would make `--help` slow.
+        from model.data.recognition import find_learnt
         from model.quality.evaluation import describe, evaluate, lay_out
         from pipelines.commandline.files import write_named
 
@@ -86,6 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         assert source  # the parser requires it
         _check_written(flags, source)
         evaluation = evaluate(flags.predictions, source, flags.beta)
+        learnt = find_learnt(evaluation.bundle, evaluation.model, evaluation.paths)
+        if learnt is not None:
+            evaluation = evaluation._replace(findings=(learnt, *evaluation.findings))
         # JSON has escapes of its own for what a terminal must not get.
         text = json.dumps(
             describe(evaluation, flags.predictions, source),

@@ -6,7 +6,6 @@ never waits for decoding, and an interrupted training finds its images decoded w
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.data import Augment, augmentation
+from model.data.learnt import digest_file
 from model.data.listing import fingerprint
 from pipelines import images, storage
 from pipelines.errors import ScenetagsError, quantity
@@ -217,7 +217,7 @@ def _decode_all(
         except (images.ImageError, OSError) as error:
             return Unreadable(paths[index], str(error))
         pixels[index], sides[index] = decoded.pixels, min(decoded.width, decoded.height)
-        digests[index] = int.from_bytes(hashlib.blake2b(data, digest_size=8).digest())
+        digests[index] = digest_file(data)
         return decoded.repairs
 
     repairs: Counter[str] = Counter()

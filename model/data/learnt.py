@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -62,6 +63,11 @@ def read_learnt(bundle: Bundle) -> Learnt:
     if len(content) % _DIGEST.itemsize:
         raise BundleError(f"bundle {bundle.path}: {LEARNT_IMAGES} is not a list of digests", "train it again")
     return Learnt(np.frombuffer(content, _DIGEST).astype(np.uint64), bundle.training.get(IS_COMPLETE) is True)
+
+
+def digest_file(data: bytes) -> int:
+    """Return the digest of an image's file, given its content; it fits into 64 bits."""
+    return int.from_bytes(hashlib.blake2b(data, digest_size=_DIGEST.itemsize).digest())
 
 
 def pair(of_files: NDArray[np.uint64], of_pixels: Sequence[str]) -> NDArray[np.uint64]:

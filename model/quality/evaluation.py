@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ from pipelines import labels
 from pipelines.errors import quantity
 from pipelines.labels import Finding, LabelSource
 from pipelines.results.files import NoOutputError
-from pipelines.results.outputs import open_output
+from pipelines.results.outputs import Output, open_output
 
 
 class Predictions(NamedTuple):
@@ -24,6 +24,7 @@ class Predictions(NamedTuple):
 
     Attributes:
       model: digest of the bundle.
+      bundle: where it was when it predicted; empty if no manifest says so.
       computed_in: `float32` or `bfloat16`.
       labels: L names, in the order of the bundle.
       thresholds: of the L labels.
@@ -35,6 +36,7 @@ class Predictions(NamedTuple):
     """
 
     model: str
+    bundle: str
     computed_in: str
     labels: tuple[str, ...]
     thresholds: tuple[float, ...]
@@ -50,6 +52,8 @@ class Evaluation(NamedTuple):
 
     Attributes:
       model: digest of the bundle that predicted.
+      bundle: where it was when it predicted; empty if no manifest says so.
+      paths: of the images measured.
       computed_in: `float32` or `bfloat16`.
       scores: of the images that have both a prediction and a row.
       reliability: of their probabilities of the labels that the model knows.
@@ -60,6 +64,8 @@ class Evaluation(NamedTuple):
     """
 
     model: str
+    bundle: str
+    paths: tuple[str, ...]
     computed_in: str
     scores: metrics.Scores
     reliability: Reliability
@@ -103,6 +109,8 @@ def evaluate(folder: str, source: LabelSource, beta: float = BETA) -> Evaluation
     of_model = np.isin(every, predicted.labels)
     return Evaluation(
         model=predicted.model,
+        bundle=predicted.bundle,
+        paths=tuple(truth),
         computed_in=predicted.computed_in,
         scores=scores,
         reliability=reliability.measure(has[:, judged], probabilities[:, judged]),
@@ -145,6 +153,7 @@ def read_predictions(folder: str) -> Predictions:
     doubled = [path for row, path in enumerate(paths) if newest[path] != row]
     return Predictions(
         model=footer.bundle,
+        bundle=_find_bundle(output, footer.bundle),
         computed_in=footer.precision,
         labels=footer.labels,
         thresholds=footer.thresholds,
@@ -154,6 +163,16 @@ def read_predictions(folder: str) -> Predictions:
         failed_paths=tuple(path for path in dict.fromkeys(output.failed_images()) if path not in newest),
         findings=(Finding("images predicted twice, newer row used", tuple(doubled)),) if doubled else (),
     )
+
+
+def _find_bundle(output: Output, digest: str) -> str:
+    """Return where the newest run had the bundle of this digest; empty if no manifest says so."""
+    try:
+        bundles = [manifest.described.get("bundle") for manifest in output.manifests()]
+    except (NoOutputError, OSError):
+        return ""
+    found = [bundle for bundle in bundles if isinstance(bundle, Mapping) and bundle.get("digest") == digest]
+    return str(found[-1].get("path", "")) if found else ""
 
 
 def describe(evaluation: Evaluation, folder: str, source: LabelSource) -> dict[str, Any]:
