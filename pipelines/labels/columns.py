@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from pipelines.images.formats import ENDINGS
@@ -39,13 +39,13 @@ _MEASURES = _TRUTHS | {
     *("lat", "latitude", "lon", "lng", "longitude"),
 }
 _NUMBERED = re.compile(r"(tag|label|class|category|genre)\d+")
-_NO_LABELS = frozenset(
+_DIVIDING = frozenset(
     (
-        *("id", "index", "imageid", "patientid"),
         *("isvalid", "isval", "isvalidation", "istrain", "istraining", "istest"),
         *("fold", "folds", "kfold", "split", "datasplit", "subset", "partition"),
     )
 )
+_NO_LABELS = frozenset(("id", "index", "imageid", "patientid")) | _DIVIDING
 # The second is the name that pandas gives to an unnamed column.
 _UNNAMED = re.compile(r"|Unnamed: \d+")
 
@@ -118,8 +118,9 @@ def find_columns(table: Table, options: LabelOptions) -> Columns:
     foreign = {column: name for column, name in others.items() if column != confidence}
     telling = may_say({column: _kind(name) for column, name in _labels(foreign).items()}, table.counts)
     unread = {column: name for column, name in foreign.items() if column in telling}
-    ignored = Finding("columns other than names and tags, ignored", tuple(foreign.values()))
-    return Columns(image, tags, {}, confidence, unread, kept, (nameless, ignored))
+    dividing, rest = _set_apart_dividing(foreign.values())
+    ignored = Finding("columns other than names and tags, ignored", rest)
+    return Columns(image, tags, {}, confidence, unread, kept, (nameless, dividing, ignored))
 
 
 def _find_confidence(table: Table, names: Sequence[str], taken: Sequence[int], kept: Sequence[int]) -> int | None:
@@ -180,13 +181,25 @@ def _find_labels(table: Table, others: Mapping[int, str]) -> tuple[dict[int, str
     if len(foreign) == len(labels):
         foreign = {}
     labels = {column: name for column, name in labels.items() if column not in foreign}
-    by_name = tuple(name for name in others.values() if _kind(name) in _NO_LABELS)
+    dividing, by_name = _set_apart_dividing(name for name in others.values() if _kind(name) in _NO_LABELS)
     stray = tuple(name for column, name in labels.items() if name != table.names[column])
     return labels, (
+        dividing,
         Finding("columns ignored by name", by_name),
         Finding("columns with values other than 0 and 1, ignored", tuple(foreign.values())),
         Finding("labels with stray spaces in the header, trimmed", stray),
     )
+
+
+def _set_apart_dividing(names: Iterable[str]) -> tuple[Finding, tuple[str, ...]]:
+    """Return a finding on those columns that may say which images are for testing, and the names of the others.
+
+    To train on such images without a word would spoil every later figure.
+    """
+    names = tuple(names)
+    dividing = tuple(name for name in names if _kind(name) in _DIVIDING)
+    what = "columns that may divide the images, ignored (train follows one that --split_column names)"
+    return Finding(what, dividing), tuple(name for name in names if name not in dividing)
 
 
 def _refuse_shares(table: Table, labels: Mapping[int, str]) -> None:

@@ -103,7 +103,7 @@ def test_tables_of_well_known_sets_are_read_as_they_are(name: str, tmp_path: Pat
 
 def test_what_is_left_out_of_a_table_is_said(tmp_path: Path) -> None:
     assert findings_of(write(tmp_path, "split.csv", TABLES["one-hot with a split"][0])) == [
-        "2 columns ignored by name: is_valid, fold"
+        "2 columns that may divide the images, ignored (train follows one that --split_column names): is_valid, fold"
     ]
     assert findings_of(write(tmp_path, "voc.csv", TABLES["PASCAL VOC, CSV"][0])) == [
         "1 cell with 0 next to 1 and -1, read as present (difficult): line 2"

@@ -40,7 +40,7 @@ def test_measures_of_an_image_are_no_labels(header: str, tmp_path: Path) -> None
 def test_other_numbers_are_no_shares(tmp_path: Path) -> None:
     file = write(tmp_path, "labels.csv", "image,sea,height,fold\na.jpg,1,0.3,0.5\nb.jpg,0,20,1\n")
     assert findings_of(file) == [
-        "1 column ignored by name: fold",
+        "1 column that may divide the images, ignored (train follows one that --split_column names): fold",
         "1 column with values other than 0 and 1, ignored: height",
     ]
     # A column to divide the images by is none either.

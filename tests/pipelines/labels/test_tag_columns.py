@@ -72,7 +72,7 @@ def test_columns_beside_names_and_tags_are_ignored_and_reported(write: Write) ->
     assert tags_of(file) == {"a": {"clear"}}
     assert findings_of(file) == [
         "1 column without a name, ignored: column 1",
-        "1 column other than names and tags, ignored: split",
+        "1 column that may divide the images, ignored (train follows one that --split_column names): split",
     ]
 
 
