@@ -29,7 +29,7 @@ probabilities and depends on no threshold. Images are matched with the rows of t
 extension. Only images that have both a prediction and a row are measured; all others are counted and reported.
 Labels of the model that the label file does not have are not measured, and are reported, as are tags that no image was
 given, and images that the model has learnt from: as long as bundle and images are where predict found them, up to 1,000
-are compared.
+are compared, or 200 in a bucket.
 """
 _EPILOG = """\
 measures, from 0 to 1:

@@ -39,9 +39,14 @@ def may_say(columns: Mapping[int, str], counts: Sequence[Mapping[Cell, int]]) ->
       columns: that are not read, and what each is called.
       counts: by column, how often each cell occurs.
     """
-    box = _BOX.intersection(columns.values())
-    others = _OF_OBJECTS_AND_ANNOTATORS | (box if len(box) >= _EDGES else frozenset())
-    return frozenset(column for column, name in columns.items() if name not in others and _differs(counts[column]))
+    if len(_BOX.intersection(columns.values())) >= _EDGES:
+        # A row for each object, which is there: its other columns say how it looks, or how sure a detector is of it.
+        return frozenset()
+    return frozenset(
+        column
+        for column, name in columns.items()
+        if name not in _OF_OBJECTS_AND_ANNOTATORS and _differs(counts[column])
+    )
 
 
 def refuse_pairs(

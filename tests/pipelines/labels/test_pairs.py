@@ -80,10 +80,12 @@ def test_further_columns_of_a_list_of_tags_do_no_harm(header: str, cells: tuple[
     assert not any("of marks" in finding for finding in findings_of(file))
 
 
-@pytest.mark.parametrize("header", ["xmin,ymin,xmax,ymax", "x,y,w,h"])
+@pytest.mark.parametrize("header", ["xmin,ymin,xmax,ymax", "x,y,w,h", "xmin,ymin,xmax,ymax,score"])
 def test_boxes_of_two_labels_that_most_images_have_are_no_pairs(header: str, tmp_path: Path) -> None:
     rows = [
-        f"{image},{label},0,0.1,{share},0.{image}" for image in "1234" for label, share in (("car", 0.4), ("hut", 1))
+        f"{image},{label},0,0.1,{share},0.{image}" + f",{share}" * (header.count(",") - 3)
+        for image in "1234"
+        for label, share in (("car", 0.4), ("hut", 1))
     ]
     found = tags_of(write(tmp_path, "boxes.csv", "\n".join((f"image,label,{header}", *rows))))
     assert [*found] == [*"1234"]
