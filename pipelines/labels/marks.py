@@ -110,7 +110,8 @@ def _fold(cell: Cell) -> str:
 
 def _is_share(text: str) -> bool:
     try:
-        return 0 <= float(text) <= 1
+        # Spreadsheets of many countries write a comma.
+        return 0 <= float(text.replace(",", ".")) <= 1
     except ValueError:
         return False
 

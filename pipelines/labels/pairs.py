@@ -108,7 +108,7 @@ def _are_words(counts: Mapping[Cell, int]) -> bool:
 def _number(cell: Cell) -> float:
     """Return the number in a cell; nan if there is none."""
     try:
-        return float(cell) if isinstance(cell, str) else math.nan
+        return float(cell.replace(",", ".")) if isinstance(cell, str) else math.nan
     except ValueError:
         return math.nan
 

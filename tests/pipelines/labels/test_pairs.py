@@ -33,6 +33,8 @@ def pairs(yes: str, no: str, header: str = "image,label,seen") -> Iterator[str]:
         ("0.9", "0.1"),
         ("7", "0"),
         ("85.5", "0"),
+        ('"85,5"', "0"),
+        ('"0,9"', '"0,1"'),
         ("present", "absent"),
         ("Y", "N"),
         ("1", "-1"),

@@ -20,6 +20,7 @@ REMEDY = "write 0 and 1 there, such as 1 from 0.5 on, or remove these columns if
         # Most cells of a column may be 0 and 1.
         ("a.jpg,1,0\nb.jpg,0,0.5\nc.jpg,0,1\nd.jpg,0,1\n", "road"),
         ("a.jpg,1,0\nb.jpg,0,\nc.jpg,0,1e-3\n", "road"),
+        ('a.jpg,1,"0,25"\nb.jpg,0,"1,0"\n', "road"),
     ],
 )
 def test_shares_next_to_labels_are_refused(rows: str, columns: str, tmp_path: Path) -> None:
