@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from pipelines.errors import quantity
 from pipelines.labels import marks
 from pipelines.labels.findings import Finding, LabelError, shown
 from pipelines.labels.tables import Cell, Line
@@ -76,7 +77,7 @@ def refuse_pairs(
     if telling and is_dense:
         has = "each image has a row for each" if is_complete else "most images have a row for most"
         raise LabelError(
-            f"{has} of {every} labels, and column {shown(columns[telling[0]])} may say which of them hold",
+            f"{has} of {quantity(every, 'label')}, and column {shown(columns[telling[0]])} may say which of them hold",
             "leave out the rows of labels that an image lacks, or call that column confidence if it says so by 0",
         )
     of_marks = [column for column in telling if marks.are_all(marks.given(line.cells[column] for line in lines))]
