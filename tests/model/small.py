@@ -1,8 +1,11 @@
-"""Trainings of a network that learns and is exported in a second, where it matters little which network it is."""
+"""Trainings of a network that learns and is exported in a second, where it matters little which network it is.
+
+Its curves are drawn, but not painted: the layout of three pictures takes as long as the training.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,8 +13,10 @@ from typing import Any
 import pytest
 
 from model.export import bundle as export
+from model.quality import curves
 from model.training import network
 from pipelines.inference.bundle import Bundle
+from tests.image_files import encode, picture
 from tests.model.conftest import eagerly
 
 
@@ -26,6 +31,7 @@ def small_networks() -> Iterator[None]:
 
     with eagerly(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(network, "_mobilenet", backbone)
+        patch.setattr(curves, "_png", unpainted)
         patch.setattr(export, "export", export_compiled)
         yield
 
@@ -44,3 +50,11 @@ def backbone(image_size: int, alpha: float, weights: str | Path | None) -> Any:
         ],
         name="backbone",
     )
+
+
+def unpainted(draw: Callable[[Any], None], width: float, height: float) -> bytes:
+    """Draw a figure, as `curves` does, and give another picture for it."""
+    from matplotlib.figure import Figure
+
+    draw(Figure(figsize=(width, height)))
+    return encode(picture(), "png")
