@@ -10,10 +10,10 @@ from uuid import uuid4
 
 import apache_beam as beam
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsIter
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+from pipelines.runners.beam_options import KeptViews
 from tools import parallel_jobs
 from tools.parallel_jobs import cluster
 
@@ -42,7 +42,7 @@ def test_groups_and_side_inputs_are_whole_over_many_bundles(tmp_path: Path, monk
     bundles.mkdir()
 
     flags = ["--direct_num_workers=2", "--direct_running_mode=multi_threading"]
-    with cluster(2), beam.Pipeline(FnApiRunner(), PipelineOptions(flags)) as pipeline:
+    with cluster(2), beam.Pipeline(FnApiRunner(), KeptViews(flags)) as pipeline:
         added = pipeline | "Added" >> beam.Create([1, 2, 3])
         pairs = pipeline | beam.Create([(number % KEYS, bytes(1000)) for number in range(KEYS * VALUES)])
         groups = pairs | beam.Reshuffle() | beam.GroupByKey()

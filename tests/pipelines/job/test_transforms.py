@@ -12,7 +12,6 @@ from pathlib import Path
 import apache_beam as beam
 import numpy as np
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 from numpy.typing import NDArray
@@ -30,6 +29,7 @@ from pipelines.output.run import Run
 from pipelines.reading.fetched import Fetched, Refusal
 from pipelines.reading.source import ImageSource
 from pipelines.records import ImageRef
+from pipelines.runners.beam_options import KeptViews
 from pipelines.supervision import progress
 from pipelines.supervision.progress import Meter
 from tests.image_files import picture, unmarked_rgba_jpeg
@@ -43,7 +43,7 @@ DECODING = DecodeSettings(32, "bilinear")
 @pytest.fixture
 def begin(runner: Sequence[str]) -> Pipeline:
     """Begin a pipeline on the runner of the test."""
-    options = PipelineOptions(list(runner))
+    options = KeptViews(list(runner))
     return lambda: beam.Pipeline(None if runner else FnApiRunner(), options=options)
 
 
@@ -120,7 +120,7 @@ def test_reading_continues_while_the_engine_works(
     monkeypatch.setattr(Model, "load", lambda _: Predictor(PatientEngine()))
     run = Run("run", str(tmp_path / "out"), bundle, bundle.thresholds)
 
-    with hold_output(run), beam.Pipeline(FnApiRunner()) as pipeline:
+    with hold_output(run), beam.Pipeline(FnApiRunner(), KeptViews([])) as pipeline:
         _ = (
             pipeline
             | beam.Create(refs(chips))
@@ -169,7 +169,7 @@ def test_failures_are_shown_where_they_happen_not_where_they_are_written(
         lines.append(progress.line(meter, seconds))
 
     display = partial(progress.show_lines, report=report)
-    with progress.metered("run", 12, display), beam.Pipeline(FnApiRunner()) as pipeline:
+    with progress.metered("run", 12, display), beam.Pipeline(FnApiRunner(), KeptViews([])) as pipeline:
         predicted = pipeline | beam.Create(refs(chips)) | PredictImages(model, DECODING, run="run")
         _ = predicted.predictions | beam.Map(lambda _: time.sleep(0.05))
 

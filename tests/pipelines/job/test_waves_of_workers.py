@@ -25,6 +25,7 @@ from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, Run, Wave, new
 from pipelines.output.tables import OutputError
 from pipelines.output.written import StagedFile
 from pipelines.runners import distributed
+from pipelines.runners.beam_options import KeptViews
 from pipelines.runners.job_errors import JobFailedError
 from tests.image_files import picture, unmarked_rgba_jpeg
 from tests.outputs import rows, rows_by_path
@@ -66,7 +67,7 @@ def tag(
 
 
 def tag_wave(run: Run, inputs: Inputs, most: int | None = None, wave: Wave | None = None) -> Accounts:
-    with beam.Pipeline(FnApiRunner()) as pipeline:
+    with beam.Pipeline(FnApiRunner(), KeptViews([])) as pipeline:
         tagging = TagImages(run, Model(run.bundle.path, run.bundle.digest), wave=wave or Wave())
         tag_listed(pipeline, tagging, inputs, most)
     return read_accounts(run.manifest)
