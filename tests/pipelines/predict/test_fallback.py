@@ -68,7 +68,20 @@ def reason(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_
     return FAULTS[request.param]
 
 
-@pytest.mark.parametrize("flags", [{}, {"processes": 2}, {"overwrite": True}], ids=["plain", "processes", "overwrite"])
+@pytest.mark.parametrize(
+    ("reason", "flags"),
+    [
+        ("import", {}),
+        # Noticed early or late, it is the launching process that decides; and an overwrite decides as any other run.
+        ("import", {"processes": 2}),
+        ("import", {"overwrite": True}),
+        pytest.param("bfloat16", {}, marks=with_units),
+        pytest.param("bfloat16", {"processes": 2}, marks=with_units),
+        pytest.param("float32", {}, marks=with_units),
+    ],
+    indirect=["reason"],
+    ids=str,
+)
 def test_a_run_that_leaves_its_precision_open_falls_back_to_float32_and_says_why(
     run: Predict, chips: Path, tmp_path: Path, reason: str, capsys: pytest.CaptureFixture[str], flags: dict[str, Any]
 ) -> None:
