@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from pipelines import storage
+from pipelines.inference import ahead
+from pipelines.inference import bundle as bundles
 from tests.conftest import Bucket
 from tests.image_files import picture, unmarked_rgba_jpeg
 from tests.pipelines.forking_pool import ENVIRONMENT
-from tests.pipelines.predict.buckets.tagging import CHIPS, rows, run
+from tests.pipelines.predict.buckets.tagging import CHIPS, given, rows, run
 from tools.workers import Cluster
 
 
@@ -33,14 +35,36 @@ def chips(drawn: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(drawn, tmp_path / "chips"))
 
 
+@pytest.fixture(scope="session")
+def put() -> set[str]:
+    """Folders that are in a bucket already."""
+    return set()
+
+
 @pytest.fixture
-def everywhere(chips: Path, bundle_path: str, bucket: Bucket) -> Bucket:
-    """Put chips and bundle into the bucket."""
-    for name, folder in (("chips", chips), ("bundle", Path(bundle_path))):
-        for path in folder.rglob("*"):
-            if path.is_file():
-                storage.write(f"{bucket.path}/{name}/{path.relative_to(folder)}", path.read_bytes())
+def everywhere(drawn: Path, bundle_path: str, bucket: Bucket, put: set[str]) -> Bucket:
+    """Find chips and bundle in the bucket, where the first test puts them."""
+    for name, folder in (("chips", drawn), ("bundle", Path(bundle_path))):
+        if (there := given(bucket, name)) not in put:
+            copy(folder, there)
+            put.add(there)
+    # Each test fetches the bundle through its own proxy.
+    ahead._load.cache_clear()
+    bundles._read_once.cache_clear()
     return bucket
+
+
+@pytest.fixture
+def own_chips(drawn: Path, everywhere: Bucket) -> str:
+    """Put chips into the bucket for a test that changes them, and return their folder."""
+    copy(drawn, f"{everywhere.path}/chips")
+    return f"{everywhere.path}/chips"
+
+
+def copy(folder: Path, to: str) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            storage.write(f"{to}/{path.relative_to(folder)}", path.read_bytes())
 
 
 @pytest.fixture

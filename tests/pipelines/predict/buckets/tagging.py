@@ -19,11 +19,13 @@ def run(*arguments: str, **flags: Any) -> int:
 
 def in_bucket(bucket: Bucket, *arguments: str, **flags: Any) -> int:
     """Run with everything in the bucket, unless the flags say otherwise."""
-    here = {name: f"{bucket.path}/{folder}" for name, folder in PLACES.items()}
+    here = {"input": given(bucket, "chips"), "model": given(bucket, "bundle"), "output": f"{bucket.path}/out"}
     return run(*arguments, **{**here, **flags})
 
 
-PLACES = {"input": "chips", "model": "bundle", "output": "out"}
+def given(bucket: Bucket, name: str) -> str:
+    """Name the folder of the chips or of the bundle, which all tests find in the bucket, and none changes."""
+    return f"{bucket.path.rpartition('/')[0]}/given/{name}"
 
 
 def rows(output: str, table: str = "predictions") -> list[dict[str, Any]]:

@@ -20,30 +20,34 @@ from pipelines.commandline.flags import parse_predict
 from pipelines.runners.beam_flags import reach_buckets
 from pipelines.storage import stores
 from tests.conftest import Bucket
-from tests.pipelines.predict.buckets.tagging import CHIPS, in_bucket, rows, run
+from tests.pipelines.predict.buckets.tagging import CHIPS, given, in_bucket, rows, run
 from tools.proxy import Disturbance
 
 
 @pytest.mark.parametrize(("bucket", "runner"), [("gs", "local"), ("s3", "local"), ("gs", "portable")], indirect=True)
 def test_a_bucket_gives_the_same_rows_as_a_folder(
-    everywhere: Bucket, runner: Sequence[str], expected: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+    everywhere: Bucket,
+    own_chips: str,
+    runner: Sequence[str],
+    expected: list[dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    output = f"{everywhere.path}/out"
+    output, chips = f"{everywhere.path}/out", {"input": own_chips}
 
-    assert in_bucket(everywhere, *runner, checkpoint_every=25) == 0
+    assert in_bucket(everywhere, *runner, **chips, checkpoint_every=25) == 0
     assert rows(output) == expected
     assert f"predictions: {output}/predictions/*.parquet" in capsys.readouterr().out
 
-    storage.write(f"{everywhere.path}/chips/new.jpg", storage.read(f"{everywhere.path}/chips/0.jpg"))
-    storage.write(f"{everywhere.path}/chips/0.jpg", storage.read(f"{everywhere.path}/chips/1.jpg"))
-    assert in_bucket(everywhere, *runner) == 0
+    storage.write(f"{own_chips}/new.jpg", storage.read(f"{own_chips}/0.jpg"))
+    storage.write(f"{own_chips}/0.jpg", storage.read(f"{own_chips}/1.jpg"))
+    assert in_bucket(everywhere, *runner, **chips) == 0
     assert f"{CHIPS + 1} images: 2 tagged, 0 failed, {CHIPS - 1} skipped" in capsys.readouterr().out
     again = rows(output)
     assert [row["path"] for row in again] == sorted([f"{n}.jpg" for n in range(CHIPS)] + ["new.jpg"])
     assert again[0]["p_green"] == again[1]["p_green"], "the changed image has its old row"
 
-    assert in_bucket(everywhere, *runner, threshold=0.9) == 2
-    assert in_bucket(everywhere, *runner, "--overwrite", threshold=0.9) == 0
+    assert in_bucket(everywhere, *runner, **chips, threshold=0.9) == 2
+    assert in_bucket(everywhere, *runner, "--overwrite", **chips, threshold=0.9) == 0
     assert len(rows(output)) == CHIPS + 1
     folders = [folder.rpartition("/")[2] for folder in storage.list_folders(output)]
     assert folders == ["failures", "predictions", "runs"], "something was left behind"
@@ -58,17 +62,17 @@ def test_several_processes_read_a_bucket_as_one_does(everywhere: Bucket, expecte
 
 @pytest.mark.parametrize("kind", ["folder/", "pattern", "list.txt", "list.csv", "list.parquet"])
 def test_inputs_of_every_kind_may_be_in_a_bucket(
-    everywhere: Bucket, kind: str, expected: list[dict[str, Any]], tmp_path: Path, bundle_path: str
+    everywhere: Bucket, own_chips: str, kind: str, expected: list[dict[str, Any]], tmp_path: Path, bundle_path: str
 ) -> None:
     for name in ("notes.txt", ".hidden.jpg", "below/", ".hid/den.jpg"):
-        storage.write(f"{everywhere.path}/chips/{name}", b"")
+        storage.write(f"{own_chips}/{name}", b"")
     names = [f"chips/{number}.jpg" for number in range(CHIPS)]
     storage.write(f"{everywhere.path}/list.txt", "\n".join(names).encode())
     storage.write(f"{everywhere.path}/list.csv", "\n".join(["size,path", *(f"1,{name}" for name in names)]).encode())
     with storage.create(f"{everywhere.path}/list.parquet") as file:
         pq.write_table(pa.table({"path": names}), file)
     source = {
-        "folder/": f"--input={everywhere.path}/chips/",
+        "folder/": f"--input={own_chips}/",
         "pattern": f"--input={everywhere.path}/ch*/*[0-9].jpg",
     }.get(kind, f"--input_list={everywhere.path}/{kind}")
 
@@ -132,10 +136,10 @@ def test_each_file_of_a_bundle_is_fetched_once(everywhere: Bucket, tmp_path: Pat
     assert len([request for request in files if "model.tflite" in request]) == 1
 
 
-def test_no_credential_reaches_the_manifest(everywhere: Bucket, tmp_path: Path) -> None:
+def test_no_credential_reaches_the_manifest(everywhere: Bucket, chips: Path, tmp_path: Path) -> None:
     flags = ["--s3_secret_access_key", "hunter2", "--s3_access_key_id=hunter3", "--s3_session_token=hunter4"]
 
-    assert run(*flags, input=tmp_path / "chips", model=f"{everywhere.path}/bundle", output=tmp_path / "out") == 0
+    assert run(*flags, input=chips, model=given(everywhere, "bundle"), output=tmp_path / "out") == 0
 
     [manifest] = (tmp_path / "out" / "runs").iterdir()
     assert "hunter" not in manifest.read_text()
@@ -161,7 +165,7 @@ def test_what_is_in_a_bucket_is_tagged_on_the_screen_and_measured(
     measure = [f"--predictions={everywhere.path}/out", f"--labels={tmp_path}/labels.csv"]
 
     assert in_bucket(everywhere) == 0
-    assert tag.main([f"{everywhere.path}/chips/[01].jpg", f"--model={everywhere.path}/bundle"]) == 0
+    assert tag.main([given(everywhere, "chips/[01].jpg"), f"--model={given(everywhere, 'bundle')}"]) == 0
     capsys.readouterr()
     assert evaluate.main(measure) == 0
     assert "2 images measured" in capsys.readouterr().out

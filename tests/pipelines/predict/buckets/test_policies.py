@@ -18,7 +18,7 @@ from pipelines.storage import amazon, stores
 from pipelines.storage.buckets import _split
 from tests import ROOT
 from tests.conftest import Bucket
-from tests.pipelines.predict.buckets.tagging import CHIPS, in_bucket, rows, run
+from tests.pipelines.predict.buckets.tagging import CHIPS, given, in_bucket, rows, run
 
 Headers = Mapping[str, str]
 
@@ -55,7 +55,9 @@ def documented(scheme: str) -> tuple[set[str], set[str]]:
     return read, written
 
 
-def test_the_documented_policy_is_all_that_a_run_needs(everywhere: Bucket, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_documented_policy_is_all_that_a_run_needs(
+    everywhere: Bucket, own_chips: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     reading, writing = documented(everywhere.path[:2])
     used: set[str] = set()
 
@@ -67,12 +69,12 @@ def test_the_documented_policy_is_all_that_a_run_needs(everywhere: Bucket, capsy
         return None if needed <= (writing if to_output else reading) else 403
 
     everywhere.proxy.judge = judge
-    assert in_bucket(everywhere) == 0, capsys.readouterr().err
+    assert in_bucket(everywhere, input=own_chips) == 0, capsys.readouterr().err
     everywhere.proxy.judge = lambda method, path, headers: None
-    storage.write(f"{everywhere.path}/chips/0.jpg", storage.read(f"{everywhere.path}/chips/1.jpg"))
+    storage.write(f"{own_chips}/0.jpg", storage.read(f"{own_chips}/1.jpg"))
     everywhere.proxy.judge = judge
-    assert in_bucket(everywhere) == 0, capsys.readouterr().err
-    assert in_bucket(everywhere, "--overwrite", threshold=0.9) == 0, capsys.readouterr().err
+    assert in_bucket(everywhere, input=own_chips) == 0, capsys.readouterr().err
+    assert in_bucket(everywhere, "--overwrite", input=own_chips, threshold=0.9) == 0, capsys.readouterr().err
     assert used == reading | writing, "the documents allow what is not needed"
 
 
@@ -176,7 +178,7 @@ def test_without_any_credentials_public_buckets_are_read(
 
     assert in_bucket(public, "--anonymous", output=tmp_path / "out") == 0
     assert rows(str(tmp_path / "out")) == expected
-    assert tag.main([f"{public.path}/chips/", f"--model={public.path}/bundle", "--anonymous"]) == 0
+    assert tag.main([given(public, "chips/"), f"--model={given(public, 'bundle')}", "--anonymous"]) == 0
 
 
 def test_google_s_public_buckets_are_asked_without_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
