@@ -1,7 +1,7 @@
 """Disrupt runs whose output is in a bucket, and check that nothing is lost: `python -m tools.disturb_buckets`.
 
 The bucket is an emulator on loopback, behind a proxy that can reject requests. After each disrupted run, the same
-command is run again if need be, and the output is checked as in `tools.kill_runs`.
+command is run again if need be, and the output is checked as in `tools.output_checks`.
 
 Scenarios:
   kill    SIGKILL while an empty output is filled

@@ -2,7 +2,7 @@
 
 The output is in an emulated bucket, and a proxy sees every request: at one of them, from the first merged file to the
 end of the commit, the launching process is killed, or the workers, or both. Then the same images are tagged by a local
-run. What a reader may see is checked as in `tools.kill_runs`, right after the kill and after that run.
+run. What a reader may see is checked as in `tools.output_checks`, right after the kill and after that run.
 """
 
 from __future__ import annotations
