@@ -20,20 +20,12 @@ from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any, NamedTuple, NoReturn
 
-from pipelines import storage
 from pipelines.commandline.printing import log_libraries, use_log_format
-from pipelines.images import DecodeSettings, ignore_metadata_warnings
 from pipelines.images.decoder_process import die_with
-from pipelines.images.limits import Limits
-from pipelines.inference.ahead import Model
-from pipelines.reading.batches import predicting
+from pipelines.job.predicting import PredictSettings
 from pipelines.reading.queues import Queue
-from pipelines.reading.source import ImageSource
 from pipelines.records import Empty, Failure, ImageRef, Prediction
-from pipelines.scenes.grid import NO_GRID, Grid
 from pipelines.supervision import interruption
-from pipelines.supervision.budget import process_budget
-from pipelines.supervision.machine import available_cores
 from pipelines.supervision.watchdog import leave_trace
 
 
@@ -41,25 +33,15 @@ class Settings(NamedTuple):
     """What a child needs to know before the first image.
 
     Attributes:
-      decoding: what the model takes.
-      limits: per-image limits.
-      model: of the bundle, with the threads of one child.
-      access: how buckets are reached.
-      reads_in_flight: images that a child fetches concurrently.
+      predicting: how it reads and predicts; the threads are those of one child.
       processes: number of children, which share the memory for images.
-      grid: of the windows of scenes.
       beam_flags: Beam's own flags, for its file systems.
       log_format: how messages are printed.
       verbose: whether to print more of them.
     """
 
-    decoding: DecodeSettings
-    limits: Limits
-    model: Model
-    access: storage.Access
-    reads_in_flight: int
+    predicting: PredictSettings
     processes: int
-    grid: Grid = NO_GRID
     beam_flags: tuple[str, ...] = ()
     log_format: str = "text"
     verbose: bool = False
@@ -125,20 +107,14 @@ def _pass_on_limit(parent: int) -> None:
 
 
 def _prepare(settings: Settings) -> Queue[Prediction]:
-    storage.use(settings.access)
     use_log_format(settings.log_format)
     log_libraries(settings.verbose)
-    ignore_metadata_warnings()
     if settings.beam_flags:
         _configure_beam(settings.beam_flags)
-    model = settings.model
-    predictor = model.load()
-    threads = model.threads or available_cores()
-    budget = process_budget(threads, settings.processes)
-    source = ImageSource(settings.decoding, settings.limits, threads, budget, settings.grid)
+    ahead = settings.predicting.start(settings.processes)
     # All that exists by now stays.
     gc.freeze()
-    return predicting(source, settings.reads_in_flight, predictor, model.batch_size)
+    return ahead
 
 
 def _configure_beam(flags: Sequence[str]) -> None:

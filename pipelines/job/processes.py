@@ -51,7 +51,8 @@ class Processes:
         self._streams: OrderedDict[str, Child] = OrderedDict()
         self._choosing = threading.Lock()
         # More than the children begin to work on at once, so that none of them ever waits for names.
-        held = 4 * settings.reads_in_flight + _BATCHES * settings.model.batch_size + _AT_ONCE
+        predicting = settings.predicting
+        held = 4 * predicting.reads_in_flight + _BATCHES * predicting.model.batch_size + _AT_ONCE
         self.most = sum(held + 2 * IMAGES_PER_CALL * count for count in threads)
 
     def choose(self, stream: str | None) -> Child:
@@ -73,9 +74,10 @@ class Processes:
 
     def _start(self) -> None:
         try:
+            predicting = self._settings.predicting
             for count in self._threads:
-                own = self._settings._replace(model=replace(self._settings.model, threads=count))
-                self._children.append(Child(own, self._starter))
+                own = replace(predicting, model=replace(predicting.model, threads=count))
+                self._children.append(Child(self._settings._replace(predicting=own), self._starter))
         except OSError as error:
             raise ProcessDiedError(
                 f"the system refuses to start another process ({error.strerror or error})", "lower --processes"

@@ -13,6 +13,7 @@ from apache_beam.pvalue import PCollection
 from pipelines.images import DecodeSettings
 from pipelines.images.limits import Limits
 from pipelines.inference.ahead import Model
+from pipelines.job.predicting import PredictSettings
 from pipelines.job.steps.listing import Inputs
 from pipelines.job.steps.outputs import (
     COUNTED,
@@ -74,7 +75,7 @@ class TagImages(beam.PTransform):
         """Apply the transform to the outputs of the one before."""
         # From reading to writing, the steps are fused: pixels stay where they were decoded. Beam does not fuse steps
         # with different hints, so all of these have the same ones.
-        predicted = settled[REFS] | self._predict().with_resource_hints(**self.hints)
+        predicted = settled[REFS] | PredictImages(self.predicting, self.run.name).with_resource_hints(**self.hints)
         failures = (settled[FAILED], predicted[FAILED]) | "AllFailures" >> beam.Flatten()
         often = self.inputs is not None
         written = [
@@ -100,22 +101,11 @@ class TagImages(beam.PTransform):
         return CutSettings(self.run.grid, self.run.rendering, self.limits.max_pixels, self.documents.trusted)
 
     @property
-    def decoding(self) -> DecodeSettings:
-        """What the model takes."""
-        bundle = self.run.bundle
-        return DecodeSettings(bundle.image_size, bundle.resize_filter, self.limits.max_pixels, self.run.rendering)
-
-    def _predict(self) -> PredictImages:
-        return PredictImages(
-            self.model,
-            self.decoding,
-            self.limits,
-            self.reads_in_flight,
-            threads=self.model.threads,
-            run=self.run.name,
-            access=self.run.access,
-            grid=self.run.grid,
-        )
+    def predicting(self) -> PredictSettings:
+        """How each process reads and predicts."""
+        run, bundle = self.run, self.run.bundle
+        decoding = DecodeSettings(bundle.image_size, bundle.resize_filter, self.limits.max_pixels, run.rendering)
+        return PredictSettings(self.model, decoding, self.limits, self.reads_in_flight, run.access, run.grid)
 
 
 def tag_listed(

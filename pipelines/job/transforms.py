@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.pvalue import AsIter, PCollection
 
-from pipelines import storage
-from pipelines.images import DecodeSettings
-from pipelines.images.limits import Limits
-from pipelines.inference.ahead import Model
+from pipelines.job.predicting import PredictSettings
 from pipelines.job.steps.images import ReadAndPredict
 from pipelines.job.steps.listing import Divide, EarlierFile, Found, Inputs, ListPieces, OpenListed
 from pipelines.job.steps.merging import JoinFiles, PlanMerges
@@ -42,10 +38,7 @@ from pipelines.output.run import Accounts, Run, Wave
 from pipelines.output.stale import ReadThrough
 from pipelines.output.writing import EmptyTable, FailureTable, PredictionTable
 from pipelines.output.written import StagedFile, Superseded
-from pipelines.reading import READS_IN_FLIGHT
-from pipelines.reading.source import ImageSource
 from pipelines.records import Empty, Failure, ImageRef, Listed, Prediction
-from pipelines.scenes.grid import NO_GRID, Grid
 
 
 @dataclass
@@ -161,35 +154,17 @@ class PredictImages(beam.PTransform):
     because the run was asked to stop.
 
     Attributes:
-      model: of the bundle.
-      decoding: what it takes.
-      limits: per-image limits.
-      reads_in_flight: images fetched concurrently. At most twice as many wait to be decoded, which bounds the memory.
-      threads: images decoded concurrently; by default one per core of the worker.
+      settings: of each process.
       run: name of the run, to report failures to.
-      access: how buckets are reached.
-      grid: of the windows of scenes.
     """
 
-    model: Model
-    decoding: DecodeSettings
-    limits: Limits = field(default_factory=Limits)
-    reads_in_flight: int = READS_IN_FLIGHT
-    threads: int | None = None
-    run: str = ""
-    access: storage.Access = field(default_factory=storage.Access)
-    grid: Grid = NO_GRID
-
-    def __post_init__(self) -> None:
-        if self.reads_in_flight < 1 or (self.threads is not None and self.threads < 1):
-            raise ValueError(f"reads_in_flight {self.reads_in_flight} and threads {self.threads} must be at least 1")
+    settings: PredictSettings
+    run: str
 
     def expand(self, refs: PCollection[ImageRef]) -> Any:
         """Apply the transform."""
-        open_source = partial(ImageSource, self.decoding, self.limits, self.threads, grid=self.grid)
-        step = ReadAndPredict(open_source, self.reads_in_flight, self.model, self.run, self.access)
         kinds = {FAILED: Failure, EMPTY: Empty, POSTPONED: int}
-        predict = beam.ParDo(step).with_output_types(Prediction, **kinds)
+        predict = beam.ParDo(ReadAndPredict(self.settings, self.run)).with_output_types(Prediction, **kinds)
         return refs | "Predict" >> predict.with_outputs(*kinds, main="predictions")
 
 

@@ -65,16 +65,7 @@ def sharing(tagging: TagImages, options: PredictOptions, shares: Sequence[int]) 
         return nullcontext()
     _log.info("%d processes share the images, with %d threads in all", len(shares), sum(shares))
     settings = Settings(
-        tagging.decoding,
-        tagging.limits,
-        tagging.model,
-        tagging.run.access,
-        tagging.reads_in_flight,
-        processes=len(shares),
-        grid=tagging.run.grid,
-        beam_flags=options.beam_flags,
-        log_format=options.log_format,
-        verbose=options.verbose,
+        tagging.predicting, len(shares), options.beam_flags, options.log_format, verbose=options.verbose
     )
     return in_processes(settings, shares)
 

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from pipelines.images import DecodeSettings
-from pipelines.images.limits import Limits
 from pipelines.inference.ahead import Model
 from pipelines.inference.bundle import load_bundle
+from pipelines.job.predicting import PredictSettings
 from pipelines.job.predictor_process import Settings
 from pipelines.job.processes import Processes
-from pipelines.storage import Access
 from tests.pipelines.images.faults import FAULTS
 
 
@@ -22,7 +21,7 @@ from tests.pipelines.images.faults import FAULTS
 def settings(bundle_path: str) -> Settings:
     bundle = load_bundle(bundle_path)
     decoding = DecodeSettings(bundle.image_size, bundle.resize_filter)
-    return Settings(decoding, Limits(), Model(bundle.path, bundle.digest), Access(), 4, 2)
+    return Settings(PredictSettings(Model(bundle.path, bundle.digest), decoding, reads_in_flight=4), processes=2)
 
 
 @pytest.fixture(scope="module")

@@ -12,13 +12,13 @@ import threading
 import time
 from concurrent.futures import wait
 from contextlib import closing
+from dataclasses import replace
 from multiprocessing import Pipe
 from pathlib import Path
 
 import pytest
 
 from pipelines.errors import ScenetagsError
-from pipelines.inference.ahead import Model
 from pipelines.inference.bundle import BundleError
 from pipelines.job import predictor_process, processes
 from pipelines.job.child import PROGRAM, Child, ProcessDiedError
@@ -145,6 +145,11 @@ def test_a_child_for_which_there_are_no_threads_is_not_left_behind(
     assert [process.returncode for process in spawned] == [-signal.SIGKILL]
 
 
+def of_another_bundle(settings: Settings) -> Settings:
+    replaced = replace(settings.predicting, model=replace(settings.predicting.model, digest="another"))
+    return settings._replace(predicting=replaced)
+
+
 @pytest.mark.parametrize("sent", [False, True], ids=["before the first message", "after it"])
 def test_a_child_whose_parent_hangs_up_has_nothing_to_say(settings: Settings, sent: bool) -> None:
     here, there = Pipe()
@@ -153,7 +158,7 @@ def test_a_child_whose_parent_hangs_up_has_nothing_to_say(settings: Settings, se
         command = [sys.executable, "-c", f"from {PROGRAM} import main; main()", *map(str, [*inherited, os.getpid()])]
         child = subprocess.Popen(command, pass_fds=inherited, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     if sent:
-        here.send(settings._replace(model=Model(settings.model.path, "another")))
+        here.send(of_another_bundle(settings))
     here.close()
     _, said = child.communicate(timeout=60)
     assert (child.returncode, said) == (0, "")
@@ -161,7 +166,7 @@ def test_a_child_whose_parent_hangs_up_has_nothing_to_say(settings: Settings, se
 
 def test_an_error_of_a_child_ends_the_run_as_it_would_here(settings: Settings, tmp_path: Path) -> None:
     write_chips(tmp_path, ["0.jpg"])
-    replaced = settings._replace(model=Model(settings.model.path, "another"))
+    replaced = of_another_bundle(settings)
     with closing(Processes(replaced, (1,))) as children, pytest.raises(BundleError) as refused:
         everything(PredictInProcesses(children), listed(tmp_path))
     assert str(refused.value).endswith("was replaced after the job was started")

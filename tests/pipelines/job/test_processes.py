@@ -25,12 +25,12 @@ from pipelines.images.limits import Limits
 from pipelines.inference.ahead import Model
 from pipelines.job import processes
 from pipelines.job.child import Child, Chunk
+from pipelines.job.predicting import PredictSettings
 from pipelines.job.predictor_process import Answer, Settings
 from pipelines.job.processes import PredictInProcesses, Processes, share_out
 from pipelines.reading.ahead import PredictAhead
 from pipelines.reading.source import ImageSource, stream_of
 from pipelines.records import Empty, Failure, ImageRef, Span, Window
-from pipelines.storage import Access
 from tests import ROOT
 from tests.image_files import write_chips
 from tests.outputs import rows
@@ -53,9 +53,9 @@ def test_children_give_what_one_process_gives_in_its_order(two: Processes, setti
         archive.add(tmp_path / "chips", "more")
     refs = listed(tmp_path / "chips", tmp_path / "more.tar.gz")
     (tmp_path / "chips/099.jpg").unlink()
-    source = ImageSource(settings.decoding, settings.limits, 1)
+    source = ImageSource(settings.predicting.decoding, Limits(), 1)
 
-    here = everything(PredictAhead(source, 4, settings.model.load()), refs)
+    here = everything(PredictAhead(source, 4, settings.predicting.model.load()), refs)
     there = everything(PredictInProcesses(two), refs)
 
     assert plain(there) == plain(here)
@@ -77,11 +77,15 @@ def test_children_that_predict_in_batches_keep_none_of_their_images(
     for number in (3, 40, 41):
         (tmp_path / f"chips/{number:03}.jpg").write_bytes(b"no image")
     refs = listed(tmp_path / "chips")
-    here = everything(PredictAhead(ImageSource(settings.decoding, settings.limits, 1), 4, settings.model.load()), refs)
+    here = everything(
+        PredictAhead(ImageSource(settings.predicting.decoding, Limits(), 1), 4, settings.predicting.model.load()), refs
+    )
     (tmp_path / "sitecustomize.py").write_text(IN_BATCHES)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
-    with closing(Processes(settings._replace(model=replace(settings.model, batch_size=7)), (1, 1))) as children:
+    in_batches = replace(settings.predicting, model=replace(settings.predicting.model, batch_size=7))
+
+    with closing(Processes(settings._replace(predicting=in_batches), (1, 1))) as children:
         there = everything(PredictInProcesses(children), refs)
 
     def by_path(item: Any) -> str:
@@ -120,7 +124,8 @@ def test_results_come_in_order_and_what_is_read_together_goes_to_one_child(
     places: list[str | tuple[str, int] | None], count: int
 ) -> None:
     refs = [ref_at(number, place) for number, place in enumerate(places)]
-    children = Processes(Settings(DecodeSettings(1, "box"), Limits(), Model("b", "d"), Access(), 1, count), [1] * count)
+    settings = PredictSettings(Model("b", "d"), DecodeSettings(1, "box"), reads_in_flight=1)
+    children = Processes(Settings(settings, count), [1] * count)
     fakes = [FakeChild() for _ in range(count)]
     children._children[:] = fakes  # type: ignore[assignment]
     children.most = 10

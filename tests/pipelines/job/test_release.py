@@ -5,16 +5,15 @@ from __future__ import annotations
 import pickle
 import pickletools
 import re
-from functools import partial
 
 import pytest
 from apache_beam.internal import pickler
 
 from pipelines.images import DecodeSettings
-from pipelines.images.limits import Limits
 from pipelines.images.rendering import NO_RENDERING
 from pipelines.inference.ahead import Model
 from pipelines.job import release
+from pipelines.job.predicting import PredictSettings
 from pipelines.job.release import BoundToRelease, Release, WorkerReleaseError, running_release
 from pipelines.job.steps.images import ReadAndPredict
 from pipelines.job.steps.listing import Divide, Inputs, ListPieces, OpenListed
@@ -23,9 +22,7 @@ from pipelines.job.steps.settling import LeaveOutTagged, PutInOrder, SettleParti
 from pipelines.listing.scenes import CutSettings
 from pipelines.output.run import Run, Wave
 from pipelines.output.writing import PredictionTable
-from pipelines.reading.source import ImageSource
 from pipelines.scenes.grid import Grid
-from pipelines.storage import Access
 
 
 def steps(run: Run) -> list[BoundToRelease]:
@@ -36,13 +33,7 @@ def steps(run: Run) -> list[BoundToRelease]:
         SettlePartition(run, Wave()),
         LeaveOutTagged(run),
         PutInOrder(),
-        ReadAndPredict(
-            partial(ImageSource, DecodeSettings(32, "bilinear", 1000), Limits()),
-            4,
-            Model("bundle", "digest"),
-            run.name,
-            Access(),
-        ),
+        ReadAndPredict(PredictSettings(Model("bundle", "digest"), DecodeSettings(32, "bilinear", 1000)), run.name),
         WriteTable(PredictionTable(), run),
         CloseWave(run, Wave()),
     ]

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,12 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from pipelines.archives.packed import PackedNames, pack
 from pipelines.images import DecodeSettings
-from pipelines.images.limits import Limits
 from pipelines.images.rendering import NO_RENDERING
 from pipelines.inference import ahead as inference
 from pipelines.inference.ahead import Model
 from pipelines.inference.bundle import load_bundle
 from pipelines.inference.engines import open_engine
+from pipelines.job.predicting import PredictSettings
 from pipelines.job.steps.images import ReadAndPredict
 from pipelines.job.steps.listing import Inputs, OpenListed
 from pipelines.job.steps.names import TakeNames
@@ -36,10 +35,8 @@ from pipelines.listing.scenes import CutSettings
 from pipelines.output.lock import hold_output
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.output.writing import FailureTable
-from pipelines.reading.source import ImageSource
 from pipelines.records import Failure, ImageRef
 from pipelines.scenes.grid import Grid
-from pipelines.storage import Access
 from pipelines.supervision import interruption
 from tests.pipelines.conftest import WriteChips
 from tests.scene_files import samples, write_scene
@@ -141,9 +138,8 @@ def test_bundles_that_a_process_works_on_side_by_side_share_the_engine_and_nothi
     monkeypatch.setattr(inference, "open_engine", count)
     inference._load.cache_clear()
     decoding = DecodeSettings(bundle.image_size, bundle.resize_filter)
-    model = Model(bundle.path, bundle.digest, threads=1)
-    open_source = partial(ImageSource, decoding, Limits(), 4)
-    sent = pickler.dumps(ReadAndPredict(open_source, 1, model, "run", Access()))
+    model = Model(bundle.path, bundle.digest, threads=4)
+    sent = pickler.dumps(ReadAndPredict(PredictSettings(model, decoding, reads_in_flight=1), "run"))
     together = threading.Barrier(BUNDLES_AT_A_TIME)
 
     def work_on_a_bundle(_: int) -> list[tuple[str, bytes]]:

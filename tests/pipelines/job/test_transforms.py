@@ -20,6 +20,7 @@ from pipelines.images import DecodeSettings
 from pipelines.inference.ahead import Model
 from pipelines.inference.bundle import load_bundle
 from pipelines.inference.tagging import Predictor
+from pipelines.job.predicting import PredictSettings
 from pipelines.job.steps.listing import Inputs
 from pipelines.job.tagging import TagImages, tag_listed
 from pipelines.job.transforms import PredictImages, SkipTaggedInMemory
@@ -76,7 +77,8 @@ def test_reading_ahead_gives_every_image_once_and_failures_apart(
     wanted = [*refs(chips), ImageRef(f"{chips}/06.jpg", 0, "")]
 
     with begin() as pipeline:
-        read = pipeline | beam.Create(wanted) | PredictImages(model, DECODING, reads_in_flight=reads_in_flight)
+        settings = PredictSettings(model, DECODING, reads_in_flight=reads_in_flight)
+        read = pipeline | beam.Create(wanted) | PredictImages(settings, "run")
         assert_that(
             read.predictions | beam.Map(lambda item: (item.ref.path, len(item.probabilities), item.width, item.height)),
             equal_to([(f"{chips}/{n:02}.jpg", 3, 64, 48) for n in range(12) if n not in (5, 6)]),
@@ -150,10 +152,11 @@ def test_the_whole_job_runs_as_one_pipeline(begin: Pipeline, chips: Path, tmp_pa
     assert accounts.errors == {"decode: NotAnImageError": 2, "list: FileNotFoundError": 1}
 
 
-@pytest.mark.parametrize(("reads_in_flight", "threads"), [(0, 1), (1, 0)])
-def test_transforms_refuse_settings_that_make_no_sense(reads_in_flight: int, threads: int) -> None:
-    with pytest.raises(ValueError, match=f"reads_in_flight {reads_in_flight} and threads {threads} must be at least 1"):
-        PredictImages(Model("b", "d"), DECODING, reads_in_flight=reads_in_flight, threads=threads)
+def test_settings_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(ValueError, match="reads_in_flight must be at least 1, not 0"):
+        PredictSettings(Model("b", "d"), DECODING, reads_in_flight=0)
+    with pytest.raises(ValueError, match="threads must be at least 1, not 0"):
+        Model("b", "d", threads=0)
     with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
         Model("bundle", "digest", batch_size=0)
 
@@ -170,7 +173,7 @@ def test_failures_are_shown_where_they_happen_not_where_they_are_written(
 
     display = partial(progress.show_lines, report=report)
     with progress.metered("run", 12, display), beam.Pipeline(FnApiRunner(), KeptViews([])) as pipeline:
-        predicted = pipeline | beam.Create(refs(chips)) | PredictImages(model, DECODING, run="run")
+        predicted = pipeline | beam.Create(refs(chips)) | PredictImages(PredictSettings(model, DECODING), "run")
         _ = predicted.predictions | beam.Map(lambda _: time.sleep(0.05))
 
     assert [line for line in lines if line.startswith("1 of 12 images")]

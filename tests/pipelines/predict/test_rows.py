@@ -143,7 +143,7 @@ def test_processes_that_share_a_gpu_decode_in_threads(
     monkeypatch.setattr(LiteRTEngine, "on_gpu", True)
     ahead._load.cache_clear()
     assert run(processes=2) == 0
-    assert [settings.limits.isolated for settings in asked] == [False]
+    assert [settings.predicting.limits.isolated for settings in asked] == [False]
 
 
 def test_a_threshold_for_all_labels_replaces_the_bundles_own(
