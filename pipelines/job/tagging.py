@@ -29,20 +29,20 @@ from pipelines.job.steps.outputs import (
     SUPERSEDED,
     UNLISTED,
 )
+from pipelines.job.steps.rows import WriteTable
 from pipelines.job.transforms import (
     ListImages,
     MergeFiles,
     PredictImages,
     SkipTagged,
     SpreadReads,
-    WriteEmpty,
-    WriteFailures,
     WriteManifest,
-    WritePredictions,
 )
 from pipelines.listing.scenes import CutSettings
 from pipelines.output import partitions
 from pipelines.output.run import Accounts, Run, Wave
+from pipelines.output.writing import EmptyTable, FailureTable, PredictionTable, Table
+from pipelines.output.written import StagedFile
 from pipelines.reading import READS_IN_FLIGHT
 from pipelines.scenes.documents import NO_DOCUMENTS, Documents
 
@@ -77,13 +77,12 @@ class TagImages(beam.PTransform):
         # with different hints, so all of these have the same ones.
         predicted = settled[REFS] | PredictImages(self.predicting, self.run.name).with_resource_hints(**self.hints)
         failures = (settled[FAILED], predicted[FAILED]) | "AllFailures" >> beam.Flatten()
-        often = self.inputs is not None
         written = [
-            predicted.predictions | WritePredictions(self.run, often).with_resource_hints(**self.hints),
-            failures | WriteFailures(self.run, often).with_resource_hints(**self.hints),
+            predicted.predictions | "WritePredictions" >> self._write(PredictionTable()),
+            failures | "WriteFailures" >> self._write(FailureTable()),
         ]
         if self.run.grid:
-            written.append(predicted[EMPTY] | WriteEmpty(self.run, often).with_resource_hints(**self.hints))
+            written.append(predicted[EMPTY] | "WriteEmpty" >> self._write(EmptyTable()))
         files = written | "AllFiles" >> beam.Flatten()
         told = {name: settled[name] for name in (COUNTED, SUPERSEDED, FOUND, UNLISTED, SOURCES) if name in settled}
         if self.inputs:
@@ -106,6 +105,11 @@ class TagImages(beam.PTransform):
         run, bundle = self.run, self.run.bundle
         decoding = DecodeSettings(bundle.image_size, bundle.resize_filter, self.limits.max_pixels, run.rendering)
         return PredictSettings(self.model, decoding, self.limits, self.reads_in_flight, run.access, run.grid)
+
+    def _write(self, table: Table) -> beam.ParDo:
+        """Write rows of one table to staged files; where workers have listed, finish these before a bundle ends."""
+        write = beam.ParDo(WriteTable(table, self.run, often=self.inputs is not None))
+        return write.with_output_types(StagedFile).with_resource_hints(**self.hints)
 
 
 def tag_listed(

@@ -27,7 +27,7 @@ from pipelines.job.steps.outputs import (
     SUPERSEDED,
     UNLISTED,
 )
-from pipelines.job.steps.rows import CloseWave, WriteTable
+from pipelines.job.steps.rows import CloseWave
 from pipelines.job.steps.settling import LeaveOutTagged, PutInOrder, SettlePartition
 from pipelines.listing.pieces import Piece
 from pipelines.listing.scenes import CutSettings
@@ -36,7 +36,6 @@ from pipelines.output.identities import Unlisted
 from pipelines.output.merging import Group
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.output.stale import ReadThrough
-from pipelines.output.writing import EmptyTable, FailureTable, PredictionTable
 from pipelines.output.written import StagedFile, Superseded
 from pipelines.records import Empty, Failure, ImageRef, Listed, Prediction
 
@@ -166,45 +165,6 @@ class PredictImages(beam.PTransform):
         kinds = {FAILED: Failure, EMPTY: Empty, POSTPONED: int}
         predict = beam.ParDo(ReadAndPredict(self.settings, self.run)).with_output_types(Prediction, **kinds)
         return refs | "Predict" >> predict.with_outputs(*kinds, main="predictions")
-
-
-@dataclass
-class WritePredictions(beam.PTransform):
-    """Write predictions to staged Parquet files; with `often`, finish these before a bundle ends."""
-
-    run: Run
-    often: bool = False
-
-    def expand(self, predictions: PCollection[Prediction]) -> PCollection[StagedFile]:
-        """Apply the transform."""
-        write = beam.ParDo(WriteTable(PredictionTable(), self.run, self.often))
-        return predictions | "Write" >> write.with_output_types(StagedFile)
-
-
-@dataclass
-class WriteFailures(beam.PTransform):
-    """Write failures to staged Parquet files; as `WritePredictions`."""
-
-    run: Run
-    often: bool = False
-
-    def expand(self, failures: PCollection[Failure]) -> PCollection[StagedFile]:
-        """Apply the transform."""
-        write = beam.ParDo(WriteTable(FailureTable(), self.run, self.often))
-        return failures | "Write" >> write.with_output_types(StagedFile)
-
-
-@dataclass
-class WriteEmpty(beam.PTransform):
-    """Write the names of empty windows to staged Parquet files; as `WritePredictions`."""
-
-    run: Run
-    often: bool = False
-
-    def expand(self, empty: PCollection[Empty]) -> PCollection[StagedFile]:
-        """Apply the transform."""
-        write = beam.ParDo(WriteTable(EmptyTable(), self.run, self.often))
-        return empty | "Write" >> write.with_output_types(StagedFile)
 
 
 @dataclass

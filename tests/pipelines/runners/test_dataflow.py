@@ -90,8 +90,8 @@ def test_the_graph_has_the_steps_of_the_design(submission: Submission) -> None:
         "SkipTagged/Settle",
         "SpreadReads",
         "TagImages/PredictImages/Predict",
-        "TagImages/WritePredictions/Write",
-        "TagImages/WriteFailures/Write",
+        "TagImages/WritePredictions",
+        "TagImages/WriteFailures",
         "TagImages/WriteManifest/Commit",
     }
 
@@ -142,8 +142,8 @@ def test_accelerators_are_asked_for_where_images_are_read_predicted_and_written(
     assert hinted == {
         "SpreadReads/InOrder",
         "TagImages/PredictImages/Predict",
-        "TagImages/WritePredictions/Write",
-        "TagImages/WriteFailures/Write",
+        "TagImages/WritePredictions",
+        "TagImages/WriteFailures",
     }
 
 
