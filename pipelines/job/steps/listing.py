@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 
 from apache_beam.pvalue import TaggedOutput
 
-from pipelines import storage
 from pipelines.archives.packed import pack, unpack
-from pipelines.job.steps.outputs import COUNTED, SOURCES, Step, in_window
+from pipelines.job.steps.outputs import COUNTED, SOURCES, RunStep, in_window
 from pipelines.listing import PATH_COLUMN
 from pipelines.listing.members import Archive
 from pipelines.listing.pieces import Piece, divide, list_piece, open_listed
@@ -64,19 +63,16 @@ Found = bytes | tuple[int, Archive] | EarlierFile
 """What is found in a piece: a pack of names, an archive with its number, or the piece itself."""
 
 
-class Divide(Step):
+class Divide(RunStep):
     """Divide inputs into pieces that can be listed side by side; the files of earlier runs are pieces, too.
 
     In later waves, so are those of earlier waves.
     """
 
     def __init__(self, run: Run, inputs: Inputs, wave: Wave) -> None:
-        self._run = run
+        super().__init__(run)
         self._inputs = inputs
         self._wave = wave
-
-    def setup(self) -> None:
-        storage.use(self._run.access)
 
     def process(self, _: bytes) -> Iterator[Any]:
         passed_over: Counter[str] = Counter()
@@ -95,15 +91,12 @@ class Divide(Step):
         yield TaggedOutput(COUNTED, Accounts(passed_over=passed_over))
 
 
-class ListPieces(Step):
+class ListPieces(RunStep):
     """List the files of a piece in packs, with archives and what may be a scene apart: opening them takes longer."""
 
     def __init__(self, run: Run, documents: Documents = NO_DOCUMENTS) -> None:
-        self._run = run
+        super().__init__(run)
         self._documents = documents
-
-    def setup(self) -> None:
-        storage.use(self._run.access)
 
     def process(self, piece: Piece | EarlierFile) -> Iterator[Any]:
         if isinstance(piece, EarlierFile):
@@ -129,19 +122,16 @@ class ListPieces(Step):
         yield TaggedOutput(COUNTED, Accounts(passed_over=passed_over))
 
 
-class OpenListed(Step):
+class OpenListed(RunStep):
     """List the members of archives and the windows of scenes, and read earlier rows: all of it by partition.
 
     It also passes on the numbers of the sources in which there was anything.
     """
 
     def __init__(self, run: Run, cutting: CutSettings) -> None:
-        self._run = run
+        super().__init__(run)
         self._cutting = cutting
         self._cutter: Cutter | None = None
-
-    def setup(self) -> None:
-        storage.use(self._run.access)
 
     def start_bundle(self) -> None:
         self._waiting: dict[int, list[tuple[int, Listed]]] = defaultdict(list)

@@ -8,10 +8,8 @@ from typing import Any
 
 from apache_beam.pvalue import TaggedOutput
 
-from pipelines import storage
-from pipelines.job.steps.outputs import DAMAGED, Step
+from pipelines.job.steps.outputs import DAMAGED, RunStep, Step
 from pipelines.output.merging import Group, count_rows, merge, plan_merges
-from pipelines.output.run import Run
 from pipelines.output.written import StagedFile
 
 _log = logging.getLogger(__name__)
@@ -24,14 +22,8 @@ class PlanMerges(Step):
         yield from plan_merges(files)
 
 
-class JoinFiles(Step):
+class JoinFiles(RunStep):
     """Merge the files of a group; of one that is damaged, pass on the number of rows that are lost with it."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-
-    def setup(self) -> None:
-        storage.use(self._run.access)
 
     def process(self, group: Group) -> Iterator[Any]:
         damaged: list[StagedFile] = []

@@ -9,8 +9,10 @@ from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
+from pipelines import storage
 from pipelines.job import counters
 from pipelines.job.release import BoundToRelease
+from pipelines.output.run import Run
 from pipelines.records import Empty, Failure
 from pipelines.supervision import progress
 
@@ -21,6 +23,16 @@ FILES, DAMAGED = "files", "damaged"
 
 class Step(BoundToRelease, beam.DoFn):
     """A function that only workers of the release that launched the job run; others refuse it."""
+
+
+class RunStep(Step):
+    """A step that knows its run, and reaches buckets as that does."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def setup(self) -> None:
+        storage.use(self._run.access)
 
 
 def sort_out(item: Any, run: str) -> Any:

@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from pipelines import storage
 from pipelines.job import counters
 from pipelines.job.steps.listing import Inputs
-from pipelines.job.steps.outputs import Step, in_window
+from pipelines.job.steps.outputs import RunStep, in_window
 from pipelines.listing import EMPTY_INPUTS
 from pipelines.listing.names import keep_commonest
 from pipelines.listing.pieces import check_found
@@ -32,7 +31,7 @@ files."""
 _log = logging.getLogger(__name__)
 
 
-class WriteTable(Step):
+class WriteTable(RunStep):
     """Write rows of one table to staged files: per Beam bundle, those of new images to one, and others to another.
 
     A distributed runner may put hours of work into a bundle, which is lost if it is cancelled, but for the files that
@@ -44,12 +43,9 @@ class WriteTable(Step):
     ) -> None:
         """Take what to write; with `often`, finish files before a bundle ends, by this clock."""
         self._table = table
-        self._run = run
+        super().__init__(run)
         self._often = often
         self._clock = clock
-
-    def setup(self) -> None:
-        storage.use(self._run.access)
 
     def start_bundle(self) -> None:
         self._files = TableFiles(self._table, self._run)
@@ -77,16 +73,13 @@ class WriteTable(Step):
         return files
 
 
-class CloseWave(Step):
+class CloseWave(RunStep):
     """Commit the files of a wave."""
 
     def __init__(self, run: Run, wave: Wave, inputs: Inputs | None = None) -> None:
-        self._run = run
+        super().__init__(run)
         self._wave = wave
         self._inputs = inputs
-
-    def setup(self) -> None:
-        storage.use(self._run.access)
 
     def process(
         self,

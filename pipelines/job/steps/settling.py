@@ -8,10 +8,20 @@ from typing import Any, NamedTuple
 
 from apache_beam.pvalue import TaggedOutput
 
-from pipelines import archives, storage
+from pipelines import archives
 from pipelines.archives.packed import pack, unpack
 from pipelines.job import counters
-from pipelines.job.steps.outputs import COUNTED, FOUND, POSTPONED, SUPERSEDED, UNLISTED, Step, in_window, sort_out
+from pipelines.job.steps.outputs import (
+    COUNTED,
+    FOUND,
+    POSTPONED,
+    SUPERSEDED,
+    UNLISTED,
+    RunStep,
+    Step,
+    in_window,
+    sort_out,
+)
 from pipelines.output.closing import check_not_ended
 from pipelines.output.earlier import EarlierPart, EarlierRows, read_earlier
 from pipelines.output.run import Accounts, Run, Wave
@@ -61,17 +71,11 @@ def settle(run: Run, earlier: EarlierRows, listed: Listed) -> Settled:
     return Settled(listed._replace(replaces=row.file) if row else listed, superseded, bool(row))
 
 
-class LeaveOutTagged(Step):
+class LeaveOutTagged(RunStep):
     """Pass on untagged images; count per Beam bundle what came in and what was left out.
 
     An overwrite also passes on the digests of the paths of all images that have a row in its shadow folder.
     """
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-
-    def setup(self) -> None:
-        storage.use(self._run.access)
 
     def start_bundle(self) -> None:
         check_not_ended(self._run)
@@ -103,7 +107,7 @@ class LeaveOutTagged(Step):
             yield TaggedOutput(FOUND, in_window(bytes(self._found)))
 
 
-class SettlePartition(Step):
+class SettlePartition(RunStep):
     """Settle the names of a partition, each once, next to the earlier rows of the same partition.
 
     It passes on the images to read, packed, by what they are read together with; those beyond `most` it counts, and
@@ -111,12 +115,9 @@ class SettlePartition(Step):
     """
 
     def __init__(self, run: Run, wave: Wave, most: int | None = None) -> None:
-        self._run = run
+        super().__init__(run)
         self._wave = wave
         self._most = most
-
-    def setup(self) -> None:
-        storage.use(self._run.access)
 
     def start_bundle(self) -> None:
         check_not_ended(self._run)
