@@ -38,11 +38,9 @@ class ReadAndPredict(Step):
 
     def finish_bundle(self) -> Iterator[Any]:
         for item in self._ahead.drain():
-            sorted_out = sort_out(item, self._run)
-            is_tagged = isinstance(sorted_out, TaggedOutput)
-            yield TaggedOutput(sorted_out.tag, in_window(item)) if is_tagged else in_window(item)
+            yield in_window(sort_out(item, self._run))
         if self._ahead.postponed:
-            yield TaggedOutput(POSTPONED, in_window(self._ahead.postponed))
+            yield in_window(TaggedOutput(POSTPONED, self._ahead.postponed))
 
     def teardown(self) -> None:
         self._ahead.close()

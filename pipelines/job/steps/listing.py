@@ -157,9 +157,9 @@ class OpenListed(RunStep):
         while self._waiting:
             partition, waiting = self._waiting.popitem()
             yield in_window((partition, pack(waiting)))
-        yield TaggedOutput(COUNTED, in_window(Accounts(passed_over=self._passed_over)))
+        yield in_window(TaggedOutput(COUNTED, Accounts(passed_over=self._passed_over)))
         for source in self._sources:
-            yield TaggedOutput(SOURCES, in_window(source))
+            yield in_window(TaggedOutput(SOURCES, source))
 
     def teardown(self) -> None:
         # A bundle that failed was not drained.

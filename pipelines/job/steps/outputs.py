@@ -7,7 +7,6 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.window import GlobalWindows
-from apache_beam.utils.windowed_value import WindowedValue
 
 from pipelines import storage
 from pipelines.job import counters
@@ -51,6 +50,8 @@ def sort_out(item: Any, run: str) -> Any:
     return TaggedOutput(FAILED, item)
 
 
-def in_window(value: Any) -> WindowedValue:
-    """Wrap a value yielded at the end of a Beam bundle, which Beam cannot assign to a window by itself."""
-    return GlobalWindows.windowed_value_at_end_of_window(value)
+def in_window(item: Any) -> Any:
+    """Wrap what is yielded at the end of a Beam bundle, tagged or not: Beam cannot assign it to a window by itself."""
+    if isinstance(item, TaggedOutput):
+        return TaggedOutput(item.tag, in_window(item.value))
+    return GlobalWindows.windowed_value_at_end_of_window(item)

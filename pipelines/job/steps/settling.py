@@ -102,9 +102,9 @@ class LeaveOutTagged(RunStep):
         yield sort_out(settled.item, self._run.name)
 
     def finish_bundle(self) -> Iterator[Any]:
-        yield TaggedOutput(COUNTED, in_window(Accounts(inputs=self._inputs, skipped=self._skipped)))
+        yield in_window(TaggedOutput(COUNTED, Accounts(inputs=self._inputs, skipped=self._skipped)))
         if self._found:
-            yield TaggedOutput(FOUND, in_window(bytes(self._found)))
+            yield in_window(TaggedOutput(FOUND, bytes(self._found)))
 
 
 class SettlePartition(RunStep):
