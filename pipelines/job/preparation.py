@@ -16,6 +16,7 @@ from pipelines.inference.openvino_runtime import is_loadable
 from pipelines.inference.precision import Choice, can_bfloat16, choose_precision
 from pipelines.inference.processor import bfloat16_units, describe_without_units
 from pipelines.listing import find_kept
+from pipelines.listing.inputs import Inputs
 from pipelines.output.compatible import as_retagged, check_output, first_footer
 from pipelines.output.run import Run
 from pipelines.output.tables import OutputError
@@ -102,6 +103,12 @@ def configure_run(
         engine=_engine(options, precision),
         precision=precision,
     )
+
+
+def inputs_of(run: Run, options: PredictOptions) -> Inputs:
+    """Return what a run lists."""
+    paths = options.input, options.input_list
+    return Inputs(*paths, options.path_column, run.kept, options.allow_empty, options.documents)
 
 
 def join_output(

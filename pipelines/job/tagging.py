@@ -14,7 +14,6 @@ from pipelines.images import DecodeSettings
 from pipelines.images.limits import Limits
 from pipelines.inference.ahead import Model
 from pipelines.job.predicting import PredictSettings
-from pipelines.job.steps.listing import Inputs
 from pipelines.job.steps.outputs import (
     COUNTED,
     DAMAGED,
@@ -38,6 +37,7 @@ from pipelines.job.transforms import (
     SpreadReads,
     WriteManifest,
 )
+from pipelines.listing.inputs import Inputs
 from pipelines.listing.scenes import CutSettings
 from pipelines.output import partitions
 from pipelines.output.run import Accounts, Run, Wave

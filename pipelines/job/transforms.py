@@ -11,7 +11,7 @@ from apache_beam.pvalue import AsIter, PCollection
 
 from pipelines.job.predicting import PredictSettings
 from pipelines.job.steps.images import ReadAndPredict
-from pipelines.job.steps.listing import Divide, EarlierFile, Found, Inputs, ListPieces, OpenListed
+from pipelines.job.steps.listing import Divide, EarlierFile, Found, ListPieces, OpenListed
 from pipelines.job.steps.merging import JoinFiles, PlanMerges
 from pipelines.job.steps.outputs import (
     COUNTED,
@@ -29,6 +29,7 @@ from pipelines.job.steps.outputs import (
 )
 from pipelines.job.steps.rows import CloseWave
 from pipelines.job.steps.settling import LeaveOutTagged, PutInOrder, SettlePartition
+from pipelines.listing.inputs import Inputs
 from pipelines.listing.pieces import Piece
 from pipelines.listing.scenes import CutSettings
 from pipelines.output.earlier import EarlierPart

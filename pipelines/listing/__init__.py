@@ -39,7 +39,7 @@ EMPTY_INPUTS = "inputs without images"
 
 
 def list_images(
-    inputs: Sequence[str],
+    patterns: Sequence[str],
     input_list: str | None = None,
     passed_over: Counter[str] | None = None,
     *,
@@ -49,10 +49,10 @@ def list_images(
     documents: Documents = NO_DOCUMENTS,
     tell: Callable[[str], object] = lambda _: None,
 ) -> Iterator[Listed]:
-    """List the images that inputs and a list name, each path once, in a stable order.
+    """List the images that patterns and a list name, each path once, in a stable order.
 
     Args:
-      inputs: folders (searched recursively), patterns with `*`, `?`, `[...]`, `**` and `{a,b}`, files, archives, and
+      patterns: folders (searched recursively), patterns with `*`, `?`, `[...]`, `**` and `{a,b}`, files, archives, and
         members of archives. A name that exists is taken literally.
       input_list: a list of paths; see `lists.files`. Relative paths in it start at the list's folder.
       passed_over: receives the number of files that are not images by name, hidden or of the system; see `is_image`.
@@ -73,7 +73,7 @@ def list_images(
     listed = read_list(input_list, path_column, passed_over, tell, kept) if input_list else None
     # In a thread, so that a signal is met even while a server keeps everything waiting.
     emptiness = Emptiness(allow_empty, tell)
-    yield from side_by_side([_list_each_once(inputs, input_list, listed, passed_over, emptiness, documents)])
+    yield from side_by_side([_list_each_once(patterns, input_list, listed, passed_over, emptiness, documents)])
 
 
 def anchor(pattern: str) -> str:

@@ -13,14 +13,34 @@ from pipelines import archives, storage
 from pipelines.images.formats import ENDINGS
 from pipelines.listing.buckets import expand_in_bucket
 from pipelines.listing.folders import expand_here
-from pipelines.listing.lists.files import is_list
+from pipelines.listing.lists.files import PATH_COLUMN, is_list
 from pipelines.listing.lookup import EmptyInputError, InputError
 from pipelines.listing.members import Archive, open_archive
 from pipelines.listing.names import MAGIC, hint_at_brackets, spread_braces
 from pipelines.listing.stac import STAC_ENDINGS, list_assets, list_matching
 from pipelines.listing.stacks import is_virtual
-from pipelines.records import ImageRef, Listed
+from pipelines.records import ImageRef, KeptColumn, Listed
 from pipelines.scenes.documents import NO_DOCUMENTS, Documents
+
+
+class Inputs(NamedTuple):
+    """What is listed.
+
+    Attributes:
+      patterns: folders, patterns, files, archives, and members of archives.
+      input_list: a list of paths.
+      path_column: of the list, that holds the paths.
+      kept: columns of the list whose values are kept.
+      allow_empty: whether there may be no image at all; None if the user has no flag to say so.
+      documents: that may name files.
+    """
+
+    patterns: Sequence[str]
+    input_list: str | None = None
+    path_column: str = PATH_COLUMN
+    kept: Sequence[KeptColumn] = ()
+    allow_empty: bool | None = None
+    documents: Documents = NO_DOCUMENTS
 
 
 def spread(inputs: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ names that `list_images` lists, in its order if they are sorted; a name can be i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
 from pipelines import storage
@@ -15,6 +15,7 @@ from pipelines.listing.buckets import Area, find_area, find_named, list_area
 from pipelines.listing.dividing import divide_area
 from pipelines.listing.emptiness import Emptiness
 from pipelines.listing.inputs import (
+    Inputs,
     Place,
     cannot_list,
     expand_files,
@@ -24,12 +25,11 @@ from pipelines.listing.inputs import (
     sort_out,
 )
 from pipelines.listing.lists.contents import Pack, look_up_pack, nothing_in_list
-from pipelines.listing.lists.files import PATH_COLUMN
 from pipelines.listing.lists.packs import Table, divide_list, look_up_table
 from pipelines.listing.lookup import EmptyInputError, InputError, check_encoding
 from pipelines.listing.members import Archive, open_archive
 from pipelines.listing.side_by_side import side_by_side
-from pipelines.records import KeptColumn, Listed, UnlistedFolderError, not_listed
+from pipelines.records import Listed, UnlistedFolderError, not_listed
 from pipelines.scenes.documents import NO_DOCUMENTS, Documents
 
 
@@ -72,24 +72,13 @@ class Piece(NamedTuple):
 
 
 def divide(
-    patterns: Sequence[str],
-    input_list: str | None = None,
-    passed_over: Counter[str] | None = None,
-    *,
-    path_column: str = PATH_COLUMN,
-    kept: Sequence[KeptColumn] = (),
-    documents: Documents = NO_DOCUMENTS,
-    tell: Callable[[str], object] = lambda _: None,
+    inputs: Inputs, passed_over: Counter[str] | None = None, tell: Callable[[str], object] = lambda _: None
 ) -> Iterator[Piece]:
     """Divide what a list and patterns name, in this order.
 
     Args:
-      patterns: inputs, after `spread`.
-      input_list: a list of paths.
+      inputs: after `spread`.
       passed_over: receives the number of blank lines of the list.
-      path_column: of the list, that holds the paths.
-      kept: columns of the list whose values are kept.
-      documents: that may name files.
       tell: called with what is remarkable about the list.
 
     Raises:
@@ -97,12 +86,12 @@ def divide(
       InterruptedRunError: the run was asked to stop.
     """
     check_encoding()
-    if input_list:
+    if inputs.input_list:
         # Not ahead of its consumer: packs are large.
-        yield from _number(0, divide_list(input_list, path_column, passed_over, tell, kept))
-    yield from side_by_side(
-        [_number(source, _divide_input(pattern, documents)) for source, pattern in enumerate(patterns, start=1)]
-    )
+        packs = divide_list(inputs.input_list, inputs.path_column, passed_over, tell, inputs.kept)
+        yield from _number(0, packs)
+    divided = (_divide_input(pattern, inputs.documents) for pattern in inputs.patterns)
+    yield from side_by_side([_number(source, parts) for source, parts in enumerate(divided, start=1)])
 
 
 def list_piece(
@@ -146,20 +135,12 @@ def open_listed(listed: Listed | Archive, passed_over: Counter[str] | None = Non
         yield not_listed(listed.ref.path, UnlistedFolderError(error.strerror or str(error)), listed.ref.fingerprint)
 
 
-def check_found(
-    patterns: Sequence[str],
-    input_list: str | None,
-    found: Collection[int],
-    allow_empty: bool | None,
-    tell: Callable[[str], object] = lambda _: None,
-) -> int:
+def check_found(inputs: Inputs, found: Collection[int], tell: Callable[[str], object] = lambda _: None) -> int:
     """Tell which sources are without images.
 
     Args:
-      patterns: as of `divide`.
-      input_list: as of `divide`.
+      inputs: as of `divide`.
       found: numbers of the sources in which any was found.
-      allow_empty: whether there may be no image at all; None if the user has no flag to say so.
       tell: called with each source without images.
 
     Returns:
@@ -169,8 +150,8 @@ def check_found(
       EmptyInputError: none has images, and that is not allowed.
       InputError: a member of an archive that is named does not exist.
     """
-    emptiness = Emptiness(allow_empty, tell)
-    for source, name in enumerate((input_list, *patterns)):
+    emptiness = Emptiness(inputs.allow_empty, tell)
+    for source, name in enumerate((inputs.input_list, *inputs.patterns)):
         if name and source not in found:
             error = nothing_in(name) if source else nothing_in_list(name)
             if not isinstance(error, EmptyInputError):

@@ -19,7 +19,15 @@ from pipelines.inference.engines import open_engine
 from pipelines.inference.precision import can_bfloat16, lacks_openvino
 from pipelines.inference.processor import bfloat16_units
 from pipelines.inference.tagging import Predictor
-from pipelines.job.preparation import Attempt, Joining, configure_run, join_output, report_choice, settle_precision
+from pipelines.job.preparation import (
+    Attempt,
+    Joining,
+    configure_run,
+    inputs_of,
+    join_output,
+    report_choice,
+    settle_precision,
+)
 from pipelines.listing import list_images
 from pipelines.listing.scenes import CutSettings, cut_scenes
 from pipelines.output.earlier import EarlierRows
@@ -142,16 +150,7 @@ def _join_none(run: Run, job: PredictOptions, opened: Attempt) -> Joining:
 
 def _list(job: PredictOptions, run: Run, passed_over: Counter[str]) -> Iterator[Listed]:
     """List what a run would tag, its scenes cut into windows."""
-    listed = list_images(
-        job.input,
-        job.input_list,
-        passed_over,
-        path_column=job.path_column,
-        kept=run.kept,
-        allow_empty=job.allow_empty,
-        documents=job.documents,
-        tell=_warn,
-    )
+    listed = list_images(**inputs_of(run, job)._asdict(), passed_over=passed_over, tell=_warn)
     if not job.grid:
         return listed
     check_installed()

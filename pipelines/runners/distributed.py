@@ -24,7 +24,7 @@ from pipelines.commandline.printing import log
 from pipelines.credentials import without_secrets
 from pipelines.errors import StillRunningError, quantity
 from pipelines.job.counters import read_meter
-from pipelines.job.steps.listing import Inputs
+from pipelines.job.preparation import inputs_of
 from pipelines.job.tagging import TagImages, tag_listed
 from pipelines.listing import STANDARD_INPUT, anchor, list_images
 from pipelines.listing.inputs import spread
@@ -52,27 +52,16 @@ def build_job(tagging: TagImages, options: PredictOptions, beam_options: Pipelin
       InputError: the input names no images.
       UsageError: Beam refuses its flags.
     """
-    inputs = [anchor(pattern) for pattern in options.input]
+    patterns = [anchor(pattern) for pattern in options.input]
     if options.input_list == STANDARD_INPUT:
         raise UsageError("--input_list -: workers cannot read the standard input of this command", "name a file")
     input_list = options.input_list and storage.normalize(options.input_list)
+    inputs = inputs_of(tagging.run, options)._replace(patterns=patterns, input_list=input_list)
     # List one image here, so that a mistyped input is found before workers start.
-    next(
-        list_images(
-            inputs,
-            input_list,
-            path_column=options.path_column,
-            kept=tagging.run.kept,
-            allow_empty=options.allow_empty,
-            documents=options.documents,
-        ),
-        None,
-    )
+    next(list_images(**inputs._asdict()), None)
     with refused_flags_reported():
         pipeline = beam.Pipeline(options=beam_options)
-    run = tagging.run
-    named = Inputs(spread(inputs), input_list, options.path_column, run.kept, options.allow_empty, options.documents)
-    _ = tag_listed(pipeline, tagging, named, options.commit_every)
+    _ = tag_listed(pipeline, tagging, inputs._replace(patterns=spread(patterns)), options.commit_every)
     return pipeline
 
 

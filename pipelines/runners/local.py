@@ -20,6 +20,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from pipelines.archives.packed import PackedNames
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.printing import log
+from pipelines.job.preparation import inputs_of
 from pipelines.job.steps.names import TakeNames
 from pipelines.job.steps.outputs import POSTPONED
 from pipelines.job.tagging import TagImages
@@ -59,16 +60,7 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
     # Where others predict, this one only sees whether the model works.
     engine = (replace(tagging.model, threads=1) if processes > 1 else tagging.model).load().engine
     loaded = time.monotonic()
-    listed = list_images(
-        options.input,
-        options.input_list,
-        passed_over,
-        path_column=options.path_column,
-        kept=run.kept,
-        allow_empty=options.allow_empty,
-        documents=options.documents,
-        tell=_warn,
-    )
+    listed = list_images(**inputs_of(run, options)._asdict(), passed_over=passed_over, tell=_warn)
     if display := _listing_display(options):
         listed = progress.counted(listed, display)
     with closing(Waves(listed, options.checkpoint_every, tagging.cutting, _warn)) as waves:

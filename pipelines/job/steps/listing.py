@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from apache_beam.pvalue import TaggedOutput
 
 from pipelines.archives.packed import pack, unpack
 from pipelines.job.steps.outputs import COUNTED, SOURCES, RunStep, in_window
-from pipelines.listing import PATH_COLUMN
+from pipelines.listing.inputs import Inputs
 from pipelines.listing.members import Archive
 from pipelines.listing.pieces import Piece, divide, list_piece, open_listed
 from pipelines.listing.scenes import CutSettings, Cutter, may_be_cut
@@ -19,7 +19,7 @@ from pipelines.output.identities import earlier_files
 from pipelines.output.partitions import partition_of, read_parts
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.output.stale import ReadThrough, read_through
-from pipelines.records import KeptColumn, Listed
+from pipelines.records import Listed
 from pipelines.scenes.documents import NO_DOCUMENTS, Documents
 
 _log = logging.getLogger(__name__)
@@ -31,26 +31,6 @@ _NAMES_PER_PARTITION = 128
 
 _NUMBERS = 1 << 40
 """More than any source has pieces, and any piece names."""
-
-
-class Inputs(NamedTuple):
-    """What workers list.
-
-    Attributes:
-      patterns: after `listing.spread`.
-      input_list: a list of paths.
-      path_column: of the list, that holds the paths.
-      kept: columns of the list whose values are kept.
-      allow_empty: whether there may be no image at all.
-      documents: that may name files.
-    """
-
-    patterns: Sequence[str]
-    input_list: str | None = None
-    path_column: str = PATH_COLUMN
-    kept: Sequence[KeptColumn] = ()
-    allow_empty: bool = False
-    documents: Documents = NO_DOCUMENTS
 
 
 class EarlierFile(NamedTuple):
@@ -78,16 +58,7 @@ class Divide(RunStep):
         passed_over: Counter[str] = Counter()
         for file in earlier_files(self._run.folder, self._run.name if self._wave.is_first else None):
             yield EarlierFile(file)
-        inputs = self._inputs
-        yield from divide(
-            inputs.patterns,
-            inputs.input_list,
-            passed_over,
-            path_column=inputs.path_column,
-            kept=inputs.kept,
-            documents=inputs.documents,
-            tell=_log.warning,
-        )
+        yield from divide(self._inputs, passed_over, _log.warning)
         yield TaggedOutput(COUNTED, Accounts(passed_over=passed_over))
 
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from pipelines.job import counters
-from pipelines.job.steps.listing import Inputs
 from pipelines.job.steps.outputs import RunStep, in_window
 from pipelines.listing import EMPTY_INPUTS
+from pipelines.listing.inputs import Inputs
 from pipelines.listing.names import keep_commonest
 from pipelines.listing.pieces import check_found
 from pipelines.output.closing import close_wave
@@ -101,8 +101,7 @@ class CloseWave(RunStep):
             # Each worker has kept the commonest of its own.
             passed_over = Counter(accounts.passed_over)
             keep_commonest(passed_over)
-            named = self._inputs.patterns, self._inputs.input_list
-            if empty := check_found(*named, set(sources), self._inputs.allow_empty, _log.warning):
+            if empty := check_found(self._inputs, set(sources), _log.warning):
                 passed_over[EMPTY_INPUTS] += empty
             accounts = replace(accounts, passed_over=passed_over)
         # A detached job has no other wave: it ends with accounts that do not balance, and the next run tags the images.

@@ -16,9 +16,10 @@ from pipelines.job import release
 from pipelines.job.predicting import PredictSettings
 from pipelines.job.release import BoundToRelease, Release, WorkerReleaseError, running_release
 from pipelines.job.steps.images import ReadAndPredict
-from pipelines.job.steps.listing import Divide, Inputs, ListPieces, OpenListed
+from pipelines.job.steps.listing import Divide, ListPieces, OpenListed
 from pipelines.job.steps.rows import CloseWave, WriteTable
 from pipelines.job.steps.settling import LeaveOutTagged, PutInOrder, SettlePartition
+from pipelines.listing.inputs import Inputs
 from pipelines.listing.scenes import CutSettings
 from pipelines.output.run import Run, Wave
 from pipelines.output.writing import PredictionTable

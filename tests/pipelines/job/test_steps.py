@@ -26,10 +26,11 @@ from pipelines.inference.bundle import load_bundle
 from pipelines.inference.engines import open_engine
 from pipelines.job.predicting import PredictSettings
 from pipelines.job.steps.images import ReadAndPredict
-from pipelines.job.steps.listing import Inputs, OpenListed
+from pipelines.job.steps.listing import OpenListed
 from pipelines.job.steps.names import TakeNames
 from pipelines.job.steps.rows import CloseWave, WriteTable
 from pipelines.listing import list_images
+from pipelines.listing.inputs import Inputs
 from pipelines.listing.lookup import refer
 from pipelines.listing.scenes import CutSettings
 from pipelines.output.lock import hold_output

@@ -21,9 +21,9 @@ from pipelines.inference.ahead import Model
 from pipelines.inference.bundle import load_bundle
 from pipelines.inference.tagging import Predictor
 from pipelines.job.predicting import PredictSettings
-from pipelines.job.steps.listing import Inputs
 from pipelines.job.tagging import TagImages, tag_listed
 from pipelines.job.transforms import PredictImages, SkipTaggedInMemory
+from pipelines.listing.inputs import Inputs
 from pipelines.output.lock import hold_output
 from pipelines.output.manifest import read_accounts
 from pipelines.output.run import Run

@@ -15,8 +15,8 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from pipelines import storage
 from pipelines.commandline.flags import parse_predict
 from pipelines.inference.ahead import Model
-from pipelines.job.steps.listing import Inputs
 from pipelines.job.tagging import TagImages, tag_listed
+from pipelines.listing.inputs import Inputs
 from pipelines.output import partitions
 from pipelines.output.lock import LOCK, hold_output
 from pipelines.output.manifest import describe, read_accounts, read_status

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from pipelines import archives, storage
 from pipelines.archives.packed import SeenPaths
 from pipelines.listing import EMPTY_INPUTS, EmptyInputError, InputError, dividing, list_images
-from pipelines.listing.inputs import spread
+from pipelines.listing.inputs import Inputs, spread
 from pipelines.listing.lists.contents import Pack
 from pipelines.listing.pieces import Piece, check_found, divide, list_piece, open_listed
 from pipelines.records import Failure, Listed
@@ -30,7 +30,7 @@ from tests.pipelines.listing.test_folders import PATTERNS, TREES, Simulated, pla
 
 def pieces_of(inputs: Sequence[str], input_list: str | None = None) -> list[Piece]:
     """Divide inputs, and send the pieces to another process and back."""
-    pieces = list(divide(spread(inputs), input_list))
+    pieces = list(divide(Inputs(spread(inputs), input_list)))
     assert sorted(pieces, key=lambda piece: piece[:2]) == pieces
     return [pickle.loads(pickle.dumps(piece)) for piece in pieces]
 
@@ -60,7 +60,7 @@ def test_what_inputs_name_in_a_bucket_is_the_same_in_pieces(tree: list[str], pat
         pieces = pieces_of(inputs)
         assert list_in_pieces(pieces, passed_over) == listing
         found = {piece.source for piece in pieces if list_in_pieces([piece])}
-        empty = check_found(spread(inputs), None, found, allow_empty=True)
+        empty = check_found(Inputs(spread(inputs), allow_empty=True), found)
         assert passed_over + Counter({EMPTY_INPUTS: empty}) == here
 
 
@@ -109,13 +109,13 @@ def test_sources_without_images_are_told_or_an_error(tmp_path: Path) -> None:
     inputs = [f"{tmp_path}/a", f"{tmp_path}/b"]
     told: list[str] = []
 
-    assert check_found(inputs, "list.txt", {2}, False, told.append) == 2
+    assert check_found(Inputs(inputs, "list.txt", allow_empty=False), {2}, told.append) == 2
     assert [line.partition(" (")[0] for line in told] == ["list.txt lists no images", f"no images in {tmp_path}/a"]
     with pytest.raises(EmptyInputError, match="--allow_empty"):
-        check_found(inputs, None, set(), False)
-    assert check_found(inputs, None, set(), True) == 2
+        check_found(Inputs(inputs, allow_empty=False), set())
+    assert check_found(Inputs(inputs, allow_empty=True), set()) == 2
     with pytest.raises(InputError, match=r"no member of x\.tar matches a\.jpg"):
-        check_found(["x.tar::a.jpg"], None, set(), True)
+        check_found(Inputs(["x.tar::a.jpg"], allow_empty=True), set())
 
 
 def test_folders_files_archives_and_lists_in_pieces_are_the_same_listing(tmp_path: Path) -> None:
