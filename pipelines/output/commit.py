@@ -54,6 +54,7 @@ def commit(run: Run, wave: Wave, written: Written) -> Accounts:
       The accounts of the run so far.
 
     Raises:
+      OutputError: another run has taken over, or a later wave of this one is committed.
       OSError: the output cannot be written.
     """
     begun = _begun(run, wave)
@@ -141,8 +142,14 @@ def _is_left(output: str, names: Sequence[str]) -> bool:
 
 
 def _begun(run: Run, wave: Wave) -> Journal | None:
-    """Return the journal of an earlier attempt at the same commit, if there is one."""
+    """Return the journal of an earlier attempt at the same commit, if there is one.
+
+    Raises:
+      OutputError: a later wave of the run was committed, so that this attempt is of a worker that was given up.
+    """
     begun = read_journal(run.staging)
+    if begun and begun.wave > wave.earlier.inputs:
+        raise OutputError(f"output {run.output} holds a later wave of run {run.name}; this attempt comes too late")
     return begun if begun and begun.wave in (wave.earlier.inputs, REPLACING) else None
 
 

@@ -16,7 +16,7 @@ from pipelines.output.closing import check_not_ended, close_wave
 from pipelines.output.commit import commit
 from pipelines.output.journal import JOURNAL, Journal
 from pipelines.output.lock import hold_output
-from pipelines.output.manifest import read_status
+from pipelines.output.manifest import read_accounts, read_status
 from pipelines.output.run import PREDICTIONS, Run, Wave
 from pipelines.output.tables import OutputError, read_table
 from tests.pipelines.output.rows import BOTH, FIRST, SECOND, Rows, commit_rows, once, seen, stage, written
@@ -57,6 +57,18 @@ def test_a_commit_that_a_runner_tries_again_changes_nothing(first: Run) -> None:
     # The second attempt has staged the same rows under other names, as it would.
     assert commit_rows(first, FIRST) == committed
     assert seen(first.output) == once(FIRST)
+
+
+def test_an_attempt_that_comes_after_a_later_wave_changes_nothing(first: Run) -> None:
+    """A runner may have given up the worker of a wave that does its work all the same, even again."""
+    earlier = commit_rows(first, FIRST, last=False)
+    more = {"came.jpg": (PREDICTIONS, "new")}
+    accounts = commit(first, Wave(earlier, inputs=1), written(stage(first, more)))
+
+    with pytest.raises(OutputError, match="holds a later wave of run "):
+        commit_rows(first, FIRST, last=False)
+    assert read_accounts(first.manifest) == accounts
+    assert seen(first.output) == once({**FIRST, **more})
 
 
 @pytest.mark.parametrize(("most", "status", "left"), [(0.4, "kept_old", FIRST), (0.5, "done", SECOND)])
