@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pipelines import storage
 from pipelines.images import DecodeSettings, ignore_metadata_warnings
@@ -16,6 +17,10 @@ from pipelines.records import Prediction
 from pipelines.scenes.grid import NO_GRID, Grid
 from pipelines.supervision.budget import process_budget
 from pipelines.supervision.machine import available_cores
+
+if TYPE_CHECKING:
+    # Its tables are Arrow's, which a child has no use for.
+    from pipelines.output.run import Run
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,13 @@ class PredictSettings:
     def __post_init__(self) -> None:
         if self.reads_in_flight < 1:
             raise ValueError(f"reads_in_flight must be at least 1, not {self.reads_in_flight}")
+
+    @classmethod
+    def of_run(cls, run: Run, model: Model, limits: Limits, reads_in_flight: int) -> PredictSettings:
+        """Return the settings of a run's processes."""
+        bundle = run.bundle
+        decoding = DecodeSettings(bundle.image_size, bundle.resize_filter, limits.max_pixels, run.rendering)
+        return cls(model, decoding, limits, reads_in_flight, run.access, run.grid)
 
     def start(self, processes: int = 1) -> Queue[Prediction]:
         """Start to work in this process, which shares the memory for images with others if there are several.

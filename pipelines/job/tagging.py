@@ -10,7 +10,6 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
 
-from pipelines.images import DecodeSettings
 from pipelines.images.limits import Limits
 from pipelines.inference.ahead import Model
 from pipelines.job.predicting import PredictSettings
@@ -102,9 +101,7 @@ class TagImages(beam.PTransform):
     @property
     def predicting(self) -> PredictSettings:
         """How each process reads and predicts."""
-        run, bundle = self.run, self.run.bundle
-        decoding = DecodeSettings(bundle.image_size, bundle.resize_filter, self.limits.max_pixels, run.rendering)
-        return PredictSettings(self.model, decoding, self.limits, self.reads_in_flight, run.access, run.grid)
+        return PredictSettings.of_run(self.run, self.model, self.limits, self.reads_in_flight)
 
     def _write(self, table: Table) -> beam.ParDo:
         """Write rows of one table to staged files; where workers have listed, finish these before a bundle ends."""

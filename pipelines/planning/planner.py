@@ -12,19 +12,20 @@ from typing import NamedTuple
 from pipelines import storage
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.printing import log
-from pipelines.images import DecodeSettings
 from pipelines.inference import BATCH_SIZE
 from pipelines.inference.bundle import Bundle, BundleError, load_bundle
 from pipelines.inference.engines import open_engine
 from pipelines.inference.precision import can_bfloat16, lacks_openvino
 from pipelines.inference.processor import bfloat16_units
 from pipelines.inference.tagging import Predictor
+from pipelines.job.predicting import PredictSettings
 from pipelines.job.preparation import (
     Attempt,
     Joining,
     configure_run,
     inputs_of,
     join_output,
+    model_of,
     report_choice,
     settle_precision,
 )
@@ -39,7 +40,7 @@ from pipelines.planning.estimate import CloudRun, Costs
 from pipelines.planning.machines import Machine
 from pipelines.planning.precisions import Precisions, Rate, compare, weigh
 from pipelines.planning.proposal import Asked, ListedInputs, LocalRun, Plan
-from pipelines.planning.sampling import BatchTrial, Measurement, Sample
+from pipelines.planning.sampling import BatchTrial, Sample, measure
 from pipelines.planning.shell import BUCKET, OUTPUT, can_run_in_cloud, cloud_flags, shell_command
 from pipelines.planning.summary import counted, summarize
 from pipelines.reading import READS_IN_FLIGHT
@@ -177,18 +178,9 @@ def _open_predictors(joining: Joining, job: PredictOptions, opened: Callable[[st
 
 
 def _measure(images: Sequence[ImageRef], predictors: _Predictors, run: Run, job: PredictOptions) -> Sample:
-    bundle = run.bundle
-    measurement = Measurement(
-        predictors.own,
-        DecodeSettings(bundle.image_size, bundle.resize_filter, job.limits.max_pixels, run.rendering),
-        job.limits,
-        job.threads,
-        job.reads_in_flight,
-        job.batch_size,
-        job.grid,
-        predictors.other,
-    )
-    return measurement.take(images)
+    model = model_of(run.bundle, job, run.precision)
+    settings = PredictSettings.of_run(run, model, job.limits, job.reads_in_flight)
+    return measure(images, predictors.own, settings, predictors.other)
 
 
 def _estimate(plan: Plan, known: _Known, machine: Machine, busy: float) -> Plan:

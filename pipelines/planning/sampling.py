@@ -11,22 +11,21 @@ from itertools import islice
 from typing import Any
 
 from pipelines.archives import Admit, is_streamed
-from pipelines.images import DecodeSettings, ImageError, Resized
-from pipelines.images.limits import Limits
+from pipelines.images import ImageError, Resized
 from pipelines.images.parts import Box
 from pipelines.inference.ahead import IMAGES_PER_CALL, run_model
 from pipelines.inference.engines import Engine
 from pipelines.inference.tagging import Predictor
+from pipelines.job.predicting import PredictSettings
 from pipelines.reading.ahead import LookAhead
 from pipelines.reading.parts import Parts
 from pipelines.reading.source import ImageSource
 from pipelines.reading.windows import Windows
 from pipelines.records import Empty, Failure, File, Image, ImageRef, Prediction
-from pipelines.scenes.grid import NO_GRID, Grid
+from pipelines.scenes.grid import Grid
 from pipelines.scenes.reading import ReadPart, Shown
 from pipelines.scenes.scene import Scene
 from pipelines.supervision import interruption
-from pipelines.supervision.machine import available_cores
 
 BATCH_SIZES = (8, 32, 128)
 """Tried if the engine processes a whole batch at once."""
@@ -79,64 +78,50 @@ class Sample:
         return len(self.predictions) + len(self.failures) + self.empty
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """How a sample is read and tagged: in turn, so that the cost of each step is measured separately.
+def measure(
+    refs: Sequence[ImageRef], predictor: Predictor, settings: PredictSettings, other: Predictor | None = None
+) -> Sample:
+    """Read and tag a sample in turn, so that the cost of each step is measured separately.
 
-    Attributes:
+    Args:
+      refs: of its images.
       predictor: that runs the model; for an engine that takes batches, their sizes are tried.
-      decoding: input size and resizing of the model.
-      limits: per image.
-      threads: images decoded concurrently; by default one per core.
-      reads_in_flight: images fetched concurrently.
-      batch_size: images per call of the engine.
-      grid: of the windows of scenes.
+      settings: of the job.
       other: runs the model on the same images once more.
     """
-
-    predictor: Predictor
-    decoding: DecodeSettings
-    limits: Limits
-    threads: int | None
-    reads_in_flight: int
-    batch_size: int
-    grid: Grid = NO_GRID
-    other: Predictor | None = None
-
-    def take(self, refs: Sequence[ImageRef]) -> Sample:
-        """Read and tag images."""
-        takes_batches = self.predictor.engine.takes_batches
-        # Except for the largest trial, no more pixels are held than by the job itself.
-        a_call = max(self.batch_size, *BATCH_SIZES) if takes_batches else IMAGES_PER_CALL
-        at_once = max(2 * self.reads_in_flight, a_call)
-        own, *others = (_Running(one, self.batch_size) for one in (self.predictor, self.other) if one)
-        source = _MeasuredSource(self.decoding, self.limits, self.threads, self.grid)
-        trials: list[BatchTrial] = []
-        without: list[Failure | Empty] = []
-        with closing(LookAhead(source, self.reads_in_flight)) as ahead:
-            remaining = iter(refs)
-            while some := list(islice(remaining, at_once)):
-                read = list(ahead.read(some))
-                images = [item for item in read if isinstance(item, Image)]
-                without += (item for item in read if not isinstance(item, Image))
-                if takes_batches and images and not trials:
-                    trials += _try_batch_sizes(self.predictor.engine, images)
-                for running in (own, *others):
-                    running.run(images)
-        return Sample(
-            predictions=own.predictions,
-            failures=(*(item for item in without if isinstance(item, Failure)), *own.failures),
-            empty=sum(isinstance(item, Empty) for item in without),
-            bytes=source.bytes,
-            waiting=source.fetching.waited,
-            fetching=source.fetching.worked,
-            decoding=source.decoding.worked,
-            model=own.clock.worked,
-            model_waiting=own.clock.waited,
-            trials=tuple(trials),
-            other=others[0].predictions if others else (),
-            model_of_other=others[0].clock.worked if others else 0.0,
-        )
+    reads, batch_size = settings.reads_in_flight, settings.model.batch_size
+    takes_batches = predictor.engine.takes_batches
+    # Except for the largest trial, no more pixels are held than by the job itself.
+    a_call = max(batch_size, *BATCH_SIZES) if takes_batches else IMAGES_PER_CALL
+    at_once = max(2 * reads, a_call)
+    own, *others = (_Running(one, batch_size) for one in (predictor, other) if one)
+    source = _MeasuredSource(settings)
+    trials: list[BatchTrial] = []
+    without: list[Failure | Empty] = []
+    with closing(LookAhead(source, reads)) as ahead:
+        remaining = iter(refs)
+        while some := list(islice(remaining, at_once)):
+            read = list(ahead.read(some))
+            images = [item for item in read if isinstance(item, Image)]
+            without += (item for item in read if not isinstance(item, Image))
+            if takes_batches and images and not trials:
+                trials += _try_batch_sizes(predictor.engine, images)
+            for running in (own, *others):
+                running.run(images)
+    return Sample(
+        predictions=own.predictions,
+        failures=(*(item for item in without if isinstance(item, Failure)), *own.failures),
+        empty=sum(isinstance(item, Empty) for item in without),
+        bytes=source.bytes,
+        waiting=source.fetching.waited,
+        fetching=source.fetching.worked,
+        decoding=source.decoding.worked,
+        model=own.clock.worked,
+        model_waiting=own.clock.waited,
+        trials=tuple(trials),
+        other=others[0].predictions if others else (),
+        model_of_other=others[0].clock.worked if others else 0.0,
+    )
 
 
 def _interruptible(images: Iterable[Image]) -> Iterator[Image]:
@@ -206,13 +191,13 @@ class _Running:
 class _MeasuredSource(ImageSource):
     """A source of images that measures fetching and decoding."""
 
-    def __init__(self, decoding: DecodeSettings, limits: Limits, threads: int | None, grid: Grid) -> None:
+    def __init__(self, settings: PredictSettings) -> None:
         self.fetching, self.decoding, self.bytes = _Clock(), _Clock(), 0
         self._counting = threading.Lock()
-        super().__init__(decoding, limits, threads, grid=grid)
+        super().__init__(settings.decoding, settings.limits, settings.model.threads, grid=settings.grid)
         self._place = ("", 0)
-        if limits.isolated:
-            for _ in range(threads or available_cores()):
+        if self.isolated:
+            for _ in range(self.threads):
                 # The first image starts the child process, which takes longer than decoding an image.
                 with suppress(ImageError):
                     super().decode_bytes(b"")
