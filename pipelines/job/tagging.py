@@ -13,7 +13,8 @@ from apache_beam.pvalue import PCollection
 from pipelines.images.limits import Limits
 from pipelines.inference.ahead import Model
 from pipelines.job.predicting import PredictSettings
-from pipelines.job.steps.outputs import (
+from pipelines.job.steps.rows import WriteTable
+from pipelines.job.steps.step import (
     COUNTED,
     DAMAGED,
     EMPTY,
@@ -27,7 +28,6 @@ from pipelines.job.steps.outputs import (
     SUPERSEDED,
     UNLISTED,
 )
-from pipelines.job.steps.rows import WriteTable
 from pipelines.job.transforms import (
     ListImages,
     MergeFiles,

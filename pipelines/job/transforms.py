@@ -13,7 +13,9 @@ from pipelines.job.predicting import PredictSettings
 from pipelines.job.steps.images import ReadAndPredict
 from pipelines.job.steps.listing import Divide, EarlierFile, Found, ListPieces, OpenListed
 from pipelines.job.steps.merging import JoinFiles, PlanMerges
-from pipelines.job.steps.outputs import (
+from pipelines.job.steps.rows import CloseWave
+from pipelines.job.steps.settling import LeaveOutTagged, PutInOrder, SettlePartition
+from pipelines.job.steps.step import (
     COUNTED,
     DAMAGED,
     EMPTY,
@@ -27,8 +29,6 @@ from pipelines.job.steps.outputs import (
     SUPERSEDED,
     UNLISTED,
 )
-from pipelines.job.steps.rows import CloseWave
-from pipelines.job.steps.settling import LeaveOutTagged, PutInOrder, SettlePartition
 from pipelines.listing.inputs import Inputs
 from pipelines.listing.pieces import Piece
 from pipelines.listing.scenes import CutSettings

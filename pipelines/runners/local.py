@@ -22,7 +22,7 @@ from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.printing import log
 from pipelines.job.preparation import inputs_of
 from pipelines.job.steps.names import TakeNames
-from pipelines.job.steps.outputs import POSTPONED
+from pipelines.job.steps.step import POSTPONED
 from pipelines.job.tagging import TagImages
 from pipelines.job.transforms import SkipTaggedInMemory
 from pipelines.listing import list_images

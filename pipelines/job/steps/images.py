@@ -10,7 +10,7 @@ from apache_beam.pvalue import TaggedOutput
 from pipelines.job import processes
 from pipelines.job.predicting import PredictSettings
 from pipelines.job.processes import PredictInProcesses
-from pipelines.job.steps.outputs import POSTPONED, Step, in_window, sort_out
+from pipelines.job.steps.step import POSTPONED, Step, in_window, sort_out
 from pipelines.reading.queues import Queue
 from pipelines.records import ImageRef, Prediction
 

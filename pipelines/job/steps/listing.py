@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from apache_beam.pvalue import TaggedOutput
 
 from pipelines.archives.packed import pack, unpack
-from pipelines.job.steps.outputs import COUNTED, SOURCES, RunStep, in_window
+from pipelines.job.steps.step import COUNTED, SOURCES, RunStep, in_window
 from pipelines.listing.inputs import Inputs
 from pipelines.listing.members import Archive
 from pipelines.listing.pieces import Piece, divide, list_piece, open_listed

@@ -8,7 +8,7 @@ from typing import Any
 
 from apache_beam.pvalue import TaggedOutput
 
-from pipelines.job.steps.outputs import DAMAGED, RunStep, Step
+from pipelines.job.steps.step import DAMAGED, RunStep, Step
 from pipelines.output.merging import Group, count_rows, merge, plan_merges
 from pipelines.output.written import StagedFile
 

@@ -10,7 +10,7 @@ import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
 from pipelines.archives.packed import PackedNames
-from pipelines.job.steps.outputs import POSTPONED
+from pipelines.job.steps.step import POSTPONED
 from pipelines.supervision import interruption
 
 

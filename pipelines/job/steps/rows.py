@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from pipelines.job import counters
-from pipelines.job.steps.outputs import RunStep, in_window
+from pipelines.job.steps.step import RunStep, in_window
 from pipelines.listing import EMPTY_INPUTS
 from pipelines.listing.inputs import Inputs
 from pipelines.listing.names import keep_commonest

@@ -11,7 +11,7 @@ from apache_beam.pvalue import TaggedOutput
 from pipelines import archives
 from pipelines.archives.packed import pack, unpack
 from pipelines.job import counters
-from pipelines.job.steps.outputs import (
+from pipelines.job.steps.step import (
     COUNTED,
     FOUND,
     POSTPONED,

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from pipelines.archives.packed import pack, unpack
 from pipelines.job.steps.listing import EarlierFile, Found, OpenListed
-from pipelines.job.steps.outputs import COUNTED, FAILED, POSTPONED
 from pipelines.job.steps.settling import SettlePartition, each_once
+from pipelines.job.steps.step import COUNTED, FAILED, POSTPONED
 from pipelines.listing.scenes import CutSettings
 from pipelines.output.identities import earlier_files
 from pipelines.output.run import FAILURES, Accounts, Run, Wave, new_run_name

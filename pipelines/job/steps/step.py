@@ -1,4 +1,4 @@
-"""What all steps have in common: the outputs of each that are not its main one, and what they hold."""
+"""What all steps have in common: how they are sent and begin, and what their further outputs are called."""
 
 from __future__ import annotations
 
