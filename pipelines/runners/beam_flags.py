@@ -76,55 +76,10 @@ def check_runner(options: PredictOptions, beam_options: pipeline_options.Pipelin
     Raises:
       UsageError: it does not.
     """
-    refuse_useless_flags(beam_options, is_local(beam_options))
-    if not is_local(beam_options):
-        if options.fail_fast:
-            raise UsageError("--fail_fast needs a local run: distributed workers share no failure count")
-        if options.processes is not None:
-            raise UsageError(
-                "--processes needs a local run: how many a worker starts, the runner decides",
-                "omit it, or set --threads",
-            )
-        if options.precision == "auto":
-            raise UsageError(
-                "--precision auto needs a local run: each worker would choose its own",
-                "use --precision float32, or bfloat16 on workers with units for it, e.g. of the c3 or c4 series",
-            )
-        _refuse_keys(beam_options)
-        if is_dataflow(beam_options):
-            check_dataflow_options(options, beam_options)
-            shape_workers(options, beam_options)
-        else:
-            _check_portable(beam_options)
-        if is_detached(beam_options) and options.commit_every:
-            raise UsageError(
-                "--commit_every needs a job that this command waits for: it starts the next one", "omit --commit_every"
-            )
-        if is_detached(beam_options) and not options.output.startswith(storage.BUCKETS):
-            raise UsageError(f"--output {options.output}: a detached job needs an output in gs:// or s3://")
-        return
-    if options.commit_every:
-        raise UsageError(
-            "--commit_every needs a distributed --runner",
-            f"use --checkpoint_every {options.commit_every}: a local run commits as often anyway",
-        )
-    if options.accelerator:
-        raise UsageError("--accelerator needs a distributed --runner: a local run uses what this machine has")
-    if options.dry_run:
-        raise UsageError(
-            "--dry_run needs a distributed --runner", "use `scenetags plan` to see what a local run would take"
-        )
-    for flag, given in (
-        ("--template_location", makes_template(beam_options)),
-        ("--no_wait_until_finish", waits_for_nothing(beam_options)),
-    ):
-        if given:
-            raise UsageError(f"{flag} needs --runner=DataflowRunner")
-    with refused_flags_reported():
-        # The local runner, as it is used later; see `run_in_waves`.
-        pipeline = Pipeline(FnApiRunner(), options=beam_options)
-    # Beam removes it when a pipeline has run, and this one never does.
-    shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)
+    local = is_local(beam_options)
+    refuse_useless_flags(beam_options, local)
+    check = _check_local if local else _check_distributed
+    check(options, beam_options)
 
 
 @contextmanager
@@ -229,6 +184,60 @@ def _find_malformed(parser: argparse.ArgumentParser, flags: Sequence[str]) -> st
         except (AttributeError, TypeError, ValueError):
             break
     return flag
+
+
+def _check_distributed(options: PredictOptions, beam_options: pipeline_options.PipelineOptions) -> None:
+    """Verify that a runner that is not in this process supports the options; raises as `check_runner` does."""
+    if options.fail_fast:
+        raise UsageError("--fail_fast needs a local run: distributed workers share no failure count")
+    if options.processes is not None:
+        raise UsageError(
+            "--processes needs a local run: how many a worker starts, the runner decides",
+            "omit it, or set --threads",
+        )
+    if options.precision == "auto":
+        raise UsageError(
+            "--precision auto needs a local run: each worker would choose its own",
+            "use --precision float32, or bfloat16 on workers with units for it, e.g. of the c3 or c4 series",
+        )
+    _refuse_keys(beam_options)
+    if is_dataflow(beam_options):
+        check_dataflow_options(options, beam_options)
+        shape_workers(options, beam_options)
+    else:
+        _check_portable(beam_options)
+    if is_detached(beam_options) and options.commit_every:
+        raise UsageError(
+            "--commit_every needs a job that this command waits for: it starts the next one", "omit --commit_every"
+        )
+    if is_detached(beam_options) and not options.output.startswith(storage.BUCKETS):
+        raise UsageError(f"--output {options.output}: a detached job needs an output in gs:// or s3://")
+
+
+def _check_local(options: PredictOptions, beam_options: pipeline_options.PipelineOptions) -> None:
+    """Verify that the local runner supports the options; raises as `check_runner` does."""
+    if options.commit_every:
+        raise UsageError(
+            "--commit_every needs a distributed --runner",
+            f"use --checkpoint_every {options.commit_every}: a local run commits as often anyway",
+        )
+    if options.accelerator:
+        raise UsageError("--accelerator needs a distributed --runner: a local run uses what this machine has")
+    if options.dry_run:
+        raise UsageError(
+            "--dry_run needs a distributed --runner", "use `scenetags plan` to see what a local run would take"
+        )
+    for flag, given in (
+        ("--template_location", makes_template(beam_options)),
+        ("--no_wait_until_finish", waits_for_nothing(beam_options)),
+    ):
+        if given:
+            raise UsageError(f"{flag} needs --runner=DataflowRunner")
+    with refused_flags_reported():
+        # The local runner, as it is used later; see `run_in_waves`.
+        pipeline = Pipeline(FnApiRunner(), options=beam_options)
+    # Beam removes it when a pipeline has run, and this one never does.
+    shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)
 
 
 def _check_portable(beam_options: pipeline_options.PipelineOptions) -> None:
