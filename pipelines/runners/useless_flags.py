@@ -32,6 +32,12 @@ _ALWAYS = (
     Useless("runtime_type_check", bool, _TYPES),
     Useless("performance_runtime_type_check", bool, _TYPES),
     Useless("type_check_strictness", "ALL_REQUIRED".__eq__, _TYPES),
+    # A bundle of a batch job keeps a worker busy for minutes, with images read ahead.
+    Useless(
+        "streaming",
+        bool,
+        "it is for inputs without an end, and would have a worker read and write a few images at a time",
+    ),
 )
 
 _LOCALLY = (

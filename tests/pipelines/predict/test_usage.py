@@ -132,6 +132,7 @@ def test_wrong_usage_is_one_clear_line_and_writes_nothing(
         ("--profile_cpu", "--profile_cpu needs --profile_location; name a folder"),
         ("--profile_memory", "--profile_memory needs --profile_location; name a folder"),
         ("--runtime_type_check", "--runtime_type_check: scenetags' steps do not declare the types"),
+        ("--streaming", "--streaming: it is for inputs without an end"),
         ("--performance_runtime_type_check", "do not declare the types that Beam would check; omit it"),
     ],
 )
