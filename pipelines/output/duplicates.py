@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from pipelines import storage
 from pipelines.output.manifest import MOST_BYTES, RECOVERED
 from pipelines.output.run import RUNS
-from pipelines.output.tables import open_table, read_each, table_files
+from pipelines.output.tables import bounds_of, open_table, read_each, table_files
 from pipelines.records import digest_path
 
 ROWS_PER_PASS = 8_000_000
@@ -187,13 +187,8 @@ def _digests_since(committed: Committed, share: Share, path: str) -> Mapping[boo
 
 def _may_be_since(parquet: pq.ParquetFile, group: int, since: str) -> bool:
     """Return whether a row group may hold rows of a run or a later one, by its statistics."""
-    described = parquet.metadata.row_group(group)
-    for number in range(described.num_columns):
-        column = described.column(number)
-        if column.path_in_schema == "run":
-            statistics = column.statistics
-            return not (statistics and statistics.has_min_max and statistics.max < since)
-    return True
+    bounds = bounds_of(parquet, group, "run")
+    return bounds is None or bounds[1] >= since
 
 
 def _note_duplicates(found: bytearray, duplicates: dict[int, set[bytes]]) -> None:

@@ -171,10 +171,11 @@ class EarlierRows:
         """
         for number in self._scenes.files_of_others(scene, fingerprint):
             file = self._files[number]
-            for path, theirs in read_images(storage.join(self._folder, file)):
-                window = split_window(path)
-                if window and window[0] == scene and theirs != fingerprint:
-                    yield path, file
+            for path, theirs in read_images(storage.join(self._folder, file), scene):
+                if theirs != fingerprint and path.startswith(scene):
+                    window = split_window(path)
+                    if window and window[0] == scene:
+                        yield path, file
 
     def mark_listed(self, digests: bytes) -> None:
         """Mark the rows of images that have been listed again.

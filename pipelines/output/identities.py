@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from pipelines.output.tables import OutputError, open_table, table_files
+from pipelines.output.tables import OutputError, bounds_of, open_table, table_files
 from pipelines.records import digest_path
 
 PATH_BYTES, FINGERPRINT_BYTES = 16, 8
@@ -52,13 +53,17 @@ def earlier_files(folder: str, run: str | None) -> list[str]:
     return [path.removeprefix(f"{folder}/") for path in paths]
 
 
-def read_images(path: str) -> Iterator[tuple[str, str]]:
+def read_images(path: str, beginning: str = "") -> Iterator[tuple[str, str]]:
     """Yield path and fingerprint of each row of a file.
+
+    Args:
+      path: of the file.
+      beginning: of the paths that are looked for; row groups without any may be left out.
 
     Raises:
       OutputError: the file is damaged.
     """
-    return ((image, fingerprint) for image, fingerprint in _read(path, ["path", "fingerprint"]))
+    return ((image, fingerprint) for image, fingerprint in _read(path, ["path", "fingerprint"], beginning))
 
 
 def read_rows(path: str) -> Iterator[tuple[str, str, str]]:
@@ -79,10 +84,11 @@ def digest_fingerprint(fingerprint: str) -> bytes:
     return hashlib.blake2b(fingerprint.encode(), digest_size=FINGERPRINT_BYTES).digest()
 
 
-def _read(path: str, columns: Sequence[str]) -> Iterator[Sequence[str]]:
+def _read(path: str, columns: Sequence[str], beginning: str = "") -> Iterator[Sequence[str]]:
     with open_table(path) as parquet:
+        groups = [number for number in range(parquet.num_row_groups) if _may_hold(parquet, number, beginning)]
         # For narrow columns, Arrow's threads would cost more memory than the time they save.
-        for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=columns, use_threads=False):
+        for batch in parquet.iter_batches(_ROWS_AT_ONCE, groups, columns, use_threads=False) if groups else ():
             for name in columns:
                 if batch.column(name).null_count:
                     raise OutputError(
@@ -90,3 +96,12 @@ def _read(path: str, columns: Sequence[str]) -> Iterator[Sequence[str]]:
                         "move it elsewhere, and `scenetags predict` tags its images again",
                     )
             yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
+
+
+def _may_hold(parquet: pq.ParquetFile, group: int, beginning: str) -> bool:
+    """Return whether a row group may hold a path that begins so, by its statistics."""
+    bounds = bounds_of(parquet, group, "path") if beginning else None
+    if bounds is None:
+        return True
+    least, greatest = bounds
+    return greatest >= beginning and (least <= beginning or least.startswith(beginning))

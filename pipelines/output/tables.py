@@ -156,6 +156,16 @@ def count_rows(path: str) -> int:
         return int(parquet.metadata.num_rows)
 
 
+def bounds_of(parquet: pq.ParquetFile, group: int, column: str) -> tuple[str, str] | None:
+    """Return the least and the greatest text in a column of a row group; None if its statistics do not say it."""
+    described = parquet.metadata.row_group(group)
+    for number in range(described.num_columns):
+        if described.column(number).path_in_schema == column:
+            statistics = described.column(number).statistics
+            return (statistics.min, statistics.max) if statistics and statistics.has_min_max else None
+    return None
+
+
 def is_damaged(path: str) -> bool:
     """Return whether a file of a table cannot be read whole; a few of its rows are in memory at a time.
 

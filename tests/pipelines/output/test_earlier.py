@@ -14,9 +14,11 @@ import pytest
 
 from pipelines.output.commit import commit
 from pipelines.output.earlier import EarlierRow, EarlierRows, read_earlier
+from pipelines.output.identities import read_images
 from pipelines.output.run import FAILURES, PREDICTIONS, Run, Wave
 from pipelines.output.tables import NO_ROWS, OutputError, open_table
 from pipelines.records import digest_path
+from pipelines.scenes.grid import window_path
 from tests.pipelines.output.rows import FIRST, Rows, stage, written
 
 
@@ -64,6 +66,27 @@ def test_every_row_is_found_in_little_memory(run: Run, earlier: Run) -> None:
         assert rows.find(path, f"{fingerprint}0") == EarlierRow(file, tagged=False)
         assert rows.find(f"{path}x", fingerprint) is None
     assert len(rows._rows) == 28 * len(named)
+
+
+def test_windows_of_a_scene_are_found_without_reading_those_of_all_others(
+    run: Run, earlier: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.output.writing.ROWS_PER_GROUP", 4)
+    # Some begin like others, and some are further behind in UTF-16 than in UTF-8.
+    scenes = ["/b.tif", "/a.tif", "/a.tif2", "/a", "/é.tif", "/\uff5a.tif", "/\U0001f6f0.tif"]
+    windows = {scene: {window_path(scene, column, 0, 8, 8) for column in range(0, 80, 8)} for scene in scenes}
+    put(earlier, dict.fromkeys([path for scene in scenes for path in sorted(windows[scene])], (PREDICTIONS, "old")))
+    file = only_file(run, PREDICTIONS)
+
+    rows = EarlierRows.read(run.output, run.name)
+
+    for scene in scenes:
+        assert set(rows.windows_of_others(scene, "new")) == {(path, file) for path in windows[scene]}
+        looked_at = {path for path, _ in read_images(f"{run.output}/{file}", scene)}
+        like_it = {path for other in scenes if other.startswith(scene) for path in windows[other]}
+        assert like_it <= looked_at
+        assert len(looked_at - like_it) <= 2 * 4, "row groups without any were read"
+    assert not list(read_images(f"{run.output}/{file}", "/c"))
 
 
 def test_rows_of_images_that_were_listed_again_are_told_from_the_others(run: Run, earlier: Run) -> None:
