@@ -89,8 +89,11 @@ def _take_whole(chosen: Sequence[tuple[int, Sequence[ImageRef]]], count: int, ra
     """Take groups of which some images were chosen, at random, until there are enough images."""
     groups = {id(group): (first, group) for first, group in chosen}
     taken: list[tuple[int, Sequence[ImageRef]]] = []
+    images = 0
     for number in random.sample(list(groups), len(groups)):
-        if sum(len(group) for _, group in taken) < count:
-            taken.append(groups[number])
+        if images >= count:
+            break
+        taken.append(groups[number])
+        images += len(groups[number][1])
     # In the order of the listing, so that members of a compressed archive cost one pass.
     return tuple(ref for _, group in sorted(taken) for ref in group)

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import shutil
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,13 @@ def test_a_sample_is_spread_over_the_whole_listing_and_stays_in_its_order() -> N
     assert all(15 <= count <= 45 for count in tenths), tenths
     assert take_census(listed, 300).sample == census.sample
     assert take_census(listed, 20_000).sample == tuple(item for item in listed if isinstance(item, ImageRef))
+
+
+def test_a_large_sample_is_chosen_at_once() -> None:
+    listed = [ref(number) for number in range(20_000)]
+    began = time.thread_time()
+    assert list(take_census(listed, 20_000).sample) == listed
+    assert time.thread_time() - began < 5, "it took a hundredth of that"
 
 
 def test_windows_of_a_part_are_sampled_together() -> None:
