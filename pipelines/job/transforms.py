@@ -28,6 +28,7 @@ from pipelines.job.steps.step import (
     SOURCES,
     SUPERSEDED,
     UNLISTED,
+    Step,
 )
 from pipelines.listing.inputs import Inputs
 from pipelines.listing.pieces import Piece
@@ -64,19 +65,13 @@ class ListImages(beam.PTransform):
 
     def expand(self, begin: beam.pvalue.PBegin) -> dict[str, Any]:
         """Apply the transform."""
-        divide = beam.ParDo(Divide(self.run, self.inputs, self.wave)).with_output_types(
-            Piece | EarlierFile, **{COUNTED: Accounts}
-        )
-        divided = begin | "Once" >> beam.Impulse() | "Divide" >> divide.with_outputs(COUNTED, main="pieces")
-        pieces = divided.pieces | "SpreadPieces" >> beam.Reshuffle()
-        list_each = beam.ParDo(ListPieces(self.run, self.inputs.documents))
-        list_each = list_each.with_output_types(Found, **{COUNTED: Accounts})
-        listed = pieces | "List" >> list_each.with_outputs(COUNTED, main="packs")
-        packs = listed.packs | "SpreadPacks" >> beam.Reshuffle()
-        kinds = {COUNTED: Accounts, SOURCES: int}
-        open_each = beam.ParDo(OpenListed(self.run, self.cutting))
-        open_each = open_each.with_output_types(tuple[int, bytes | EarlierPart | ReadThrough], **kinds)
-        opened = packs | "Open" >> open_each.with_outputs(*kinds, main="partitions")
+        divide = _several(Divide(self.run, self.inputs, self.wave), {"pieces": Piece | EarlierFile, COUNTED: Accounts})
+        list_each = _several(ListPieces(self.run, self.inputs.documents), {"packs": Found, COUNTED: Accounts})
+        kinds = {PARTITIONS: tuple[int, bytes | EarlierPart | ReadThrough], COUNTED: Accounts, SOURCES: int}
+        open_each = _several(OpenListed(self.run, self.cutting), kinds)
+        divided = begin | "Once" >> beam.Impulse() | "Divide" >> divide
+        listed = divided.pieces | "SpreadPieces" >> beam.Reshuffle() | "List" >> list_each
+        opened = listed.packs | "SpreadPacks" >> beam.Reshuffle() | "Open" >> open_each
         counted = (divided[COUNTED], listed[COUNTED], opened[COUNTED]) | "Counted" >> beam.Flatten()
         return {PARTITIONS: opened.partitions, COUNTED: counted, SOURCES: opened[SOURCES]}
 
@@ -103,12 +98,11 @@ class SkipTagged(beam.PTransform):
 
     def expand(self, partitions: PCollection[tuple[int, bytes | EarlierPart | ReadThrough]]) -> dict[str, Any]:
         """Apply the transform."""
-        kinds = {FAILED: Failure, SUPERSEDED: Superseded, COUNTED: Accounts, UNLISTED: Unlisted, POSTPONED: int}
-        settle = beam.ParDo(SettlePartition(self.run, self.wave, self.most)).with_output_types(
-            tuple[str, bytes], **kinds
-        )
-        settled = partitions | beam.GroupByKey() | "Settle" >> settle.with_outputs(*kinds, main=REFS)
-        return {REFS: settled[REFS], **{kind: settled[kind] for kind in kinds}}
+        kinds = {REFS: tuple[str, bytes], FAILED: Failure, SUPERSEDED: Superseded, COUNTED: Accounts}
+        kinds |= {UNLISTED: Unlisted, POSTPONED: int}
+        settle = _several(SettlePartition(self.run, self.wave, self.most), kinds)
+        settled = partitions | beam.GroupByKey() | "Settle" >> settle
+        return {kind: settled[kind] for kind in kinds}
 
 
 @dataclass
@@ -126,10 +120,9 @@ class SkipTaggedInMemory(beam.PTransform):
 
     def expand(self, listed: PCollection[Listed]) -> dict[str, Any]:
         """Apply the transform."""
-        kinds = {FAILED: Failure, SUPERSEDED: Superseded, COUNTED: Accounts, FOUND: bytes}
-        skip = beam.ParDo(LeaveOutTagged(self.run)).with_output_types(ImageRef, **kinds)
-        remaining = listed | "Skip" >> skip.with_outputs(*kinds, main=REFS)
-        return {REFS: remaining[REFS], **{kind: remaining[kind] for kind in kinds}}
+        kinds = {REFS: ImageRef, FAILED: Failure, SUPERSEDED: Superseded, COUNTED: Accounts, FOUND: bytes}
+        remaining = listed | "Skip" >> _several(LeaveOutTagged(self.run), kinds)
+        return {kind: remaining[kind] for kind in kinds}
 
 
 @dataclass
@@ -163,9 +156,8 @@ class PredictImages(beam.PTransform):
 
     def expand(self, refs: PCollection[ImageRef]) -> Any:
         """Apply the transform."""
-        kinds = {FAILED: Failure, EMPTY: Empty, POSTPONED: int}
-        predict = beam.ParDo(ReadAndPredict(self.settings, self.run)).with_output_types(Prediction, **kinds)
-        return refs | "Predict" >> predict.with_outputs(*kinds, main="predictions")
+        kinds = {"predictions": Prediction, FAILED: Failure, EMPTY: Empty, POSTPONED: int}
+        return refs | "Predict" >> _several(ReadAndPredict(self.settings, self.run), kinds)
 
 
 @dataclass
@@ -180,9 +172,9 @@ class MergeFiles(beam.PTransform):
     def expand(self, files: PCollection[StagedFile]) -> Any:
         """Apply the transform."""
         plan = beam.ParDo(PlanMerges(), files=AsIter(files)).with_output_types(Group)
-        merge = beam.ParDo(JoinFiles(self.run)).with_output_types(StagedFile, **{DAMAGED: int})
+        merge = _several(JoinFiles(self.run), {FILES: StagedFile, DAMAGED: int})
         once = files.pipeline | "OnceAllAreWritten" >> beam.Impulse()
-        return once | "Plan" >> plan | beam.Reshuffle() | "Merge" >> merge.with_outputs(DAMAGED, main=FILES)
+        return once | "Plan" >> plan | beam.Reshuffle() | "Merge" >> merge
 
 
 @dataclass
@@ -207,3 +199,10 @@ class WriteManifest(beam.PTransform):
         told = {name: AsIter(collection) for name, collection in self.told.items()}
         close = beam.ParDo(CloseWave(self.run, self.wave, self.inputs), files=AsIter(files), **told)
         return files.pipeline | "Once" >> beam.Impulse() | "Commit" >> close.with_output_types(Accounts)
+
+
+def _several(step: Step, kinds: Mapping[str, Any]) -> Any:
+    """Apply a step that has several outputs, of these types; the first is the main one."""
+    main, *others = kinds
+    typed = beam.ParDo(step).with_output_types(kinds[main], **{name: kinds[name] for name in others})
+    return typed.with_outputs(*others, main=main)
