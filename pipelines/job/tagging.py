@@ -74,7 +74,7 @@ class TagImages(beam.PTransform):
         """Apply the transform to the outputs of the one before."""
         # From reading to writing, the steps are fused: pixels stay where they were decoded. Beam does not fuse steps
         # with different hints, so all of these have the same ones.
-        predicted = settled[REFS] | PredictImages(self.predicting, self.run.name).with_resource_hints(**self.hints)
+        predicted = settled[REFS] | PredictImages(self.run, self.predicting).with_resource_hints(**self.hints)
         failures = (settled[FAILED], predicted[FAILED]) | "AllFailures" >> beam.Flatten()
         written = [
             predicted.predictions | "WritePredictions" >> self._write(PredictionTable()),

@@ -147,17 +147,17 @@ class PredictImages(beam.PTransform):
     because the run was asked to stop.
 
     Attributes:
+      run: of the job.
       settings: of each process.
-      run: name of the run, to report failures to.
     """
 
+    run: Run
     settings: PredictSettings
-    run: str
 
     def expand(self, refs: PCollection[ImageRef]) -> Any:
         """Apply the transform."""
         kinds = {"predictions": Prediction, FAILED: Failure, EMPTY: Empty, POSTPONED: int}
-        return refs | "Predict" >> _several(ReadAndPredict(self.settings, self.run), kinds)
+        return refs | "Predict" >> _several(ReadAndPredict(self.run, self.settings), kinds)
 
 
 @dataclass

@@ -10,20 +10,21 @@ from apache_beam.pvalue import TaggedOutput
 from pipelines.job import processes
 from pipelines.job.predicting import PredictSettings
 from pipelines.job.processes import PredictInProcesses
-from pipelines.job.steps.step import POSTPONED, Step, in_window, sort_out
+from pipelines.job.steps.step import POSTPONED, RunStep, in_window, sort_out
+from pipelines.output.run import Run
 from pipelines.reading.queues import Queue
 from pipelines.records import ImageRef, Prediction
 
 
-class ReadAndPredict(Step):
+class ReadAndPredict(RunStep):
     """Read images and run the model on them, and count those it postpones because the run is asked to stop.
 
     It works ahead of the next step: it passes on the result of an image along with a later one.
     """
 
-    def __init__(self, settings: PredictSettings, run: str) -> None:
+    def __init__(self, run: Run, settings: PredictSettings) -> None:
+        super().__init__(run)
         self._settings = settings
-        self._run = run
 
     def setup(self) -> None:
         children = processes.at_work()

@@ -99,7 +99,7 @@ class LeaveOutTagged(RunStep):
             self._skipped += 1
             _count_skipped(self._run)
             return
-        yield sort_out(settled.item, self._run.name)
+        yield sort_out(settled.item, self._run)
 
     def finish_bundle(self) -> Iterator[Any]:
         yield in_window(TaggedOutput(COUNTED, Accounts(inputs=self._inputs, skipped=self._skipped)))
@@ -146,7 +146,7 @@ class SettlePartition(RunStep):
                         _count_skipped(self._run)
             elif isinstance(settled.item, Failure):
                 failed += 1
-                yield sort_out(settled.item, self._run.name)
+                yield sort_out(settled.item, self._run)
             elif reads.takes(settled.item):
                 yield from reads.put(settled.item)
             else:

@@ -34,19 +34,19 @@ class RunStep(Step):
         storage.use(self._run.access)
 
 
-def sort_out(item: Any, run: str) -> Any:
+def sort_out(item: Any, run: Run) -> Any:
     """Tag a failure with its own output, and report it now: it is written only when the whole wave is done.
 
     An empty window likewise.
     """
     if isinstance(item, Empty):
         counters.EMPTY.inc()
-        progress.report(run, done=1)
+        progress.report(run.name, done=1)
         return TaggedOutput(EMPTY, item)
     if not isinstance(item, Failure):
         return item
     counters.FAILED.inc()
-    progress.report_failure(run, item)
+    progress.report_failure(run.name, item)
     return TaggedOutput(FAILED, item)
 
 

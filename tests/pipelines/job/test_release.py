@@ -34,7 +34,7 @@ def steps(run: Run) -> list[BoundToRelease]:
         SettlePartition(run, Wave()),
         LeaveOutTagged(run),
         PutInOrder(),
-        ReadAndPredict(PredictSettings(Model("bundle", "digest"), DecodeSettings(32, "bilinear", 1000)), run.name),
+        ReadAndPredict(run, PredictSettings(Model("bundle", "digest"), DecodeSettings(32, "bilinear", 1000))),
         WriteTable(PredictionTable(), run),
         CloseWave(run, Wave()),
     ]

@@ -122,7 +122,7 @@ def test_a_bundle_of_scenes_that_failed_leaves_no_thread(run: Run, tmp_path: Pat
 
 
 def test_bundles_that_a_process_works_on_side_by_side_share_the_engine_and_nothing_else(
-    chips: WriteChips, tmp_path: Path, bundle_path: str, monkeypatch: pytest.MonkeyPatch
+    run: Run, chips: WriteChips, tmp_path: Path, bundle_path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = chips([f"{number:02}.jpg" for number in range(30)])
     with tarfile.open(tmp_path / "more.tar.gz", "w:gz") as archive:
@@ -140,7 +140,7 @@ def test_bundles_that_a_process_works_on_side_by_side_share_the_engine_and_nothi
     inference._load.cache_clear()
     decoding = DecodeSettings(bundle.image_size, bundle.resize_filter)
     model = Model(bundle.path, bundle.digest, threads=4)
-    sent = pickler.dumps(ReadAndPredict(PredictSettings(model, decoding, reads_in_flight=1), "run"))
+    sent = pickler.dumps(ReadAndPredict(run, PredictSettings(model, decoding, reads_in_flight=1)))
     together = threading.Barrier(BUNDLES_AT_A_TIME)
 
     def work_on_a_bundle(_: int) -> list[tuple[str, bytes]]:

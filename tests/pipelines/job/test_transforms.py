@@ -70,7 +70,7 @@ def refs(folder: Path) -> list[ImageRef]:
     ("reads_in_flight", "runner"), [(1, "local"), (3, "local"), (100, "local"), (3, "portable")], indirect=["runner"]
 )
 def test_reading_ahead_gives_every_image_once_and_failures_apart(
-    begin: Pipeline, chips: Path, model: Model, reads_in_flight: int
+    begin: Pipeline, run: Run, chips: Path, model: Model, reads_in_flight: int
 ) -> None:
     (chips / "05.jpg").write_bytes(b"")
     (chips / "06.jpg").unlink()
@@ -78,7 +78,7 @@ def test_reading_ahead_gives_every_image_once_and_failures_apart(
 
     with begin() as pipeline:
         settings = PredictSettings(model, DECODING, reads_in_flight=reads_in_flight)
-        read = pipeline | beam.Create(wanted) | PredictImages(settings, "run")
+        read = pipeline | beam.Create(wanted) | PredictImages(run, settings)
         assert_that(
             read.predictions | beam.Map(lambda item: (item.ref.path, len(item.probabilities), item.width, item.height)),
             equal_to([(f"{chips}/{n:02}.jpg", 3, 64, 48) for n in range(12) if n not in (5, 6)]),
@@ -162,7 +162,7 @@ def test_settings_that_make_no_sense_are_refused() -> None:
 
 
 def test_failures_are_shown_where_they_happen_not_where_they_are_written(
-    chips: Path, model: Model, monkeypatch: pytest.MonkeyPatch
+    run: Run, chips: Path, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (chips / "05.jpg").write_bytes(b"")
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.01)
@@ -172,8 +172,8 @@ def test_failures_are_shown_where_they_happen_not_where_they_are_written(
         lines.append(progress.line(meter, seconds))
 
     display = partial(progress.show_lines, report=report)
-    with progress.metered("run", 12, display), beam.Pipeline(FnApiRunner(), KeptViews([])) as pipeline:
-        predicted = pipeline | beam.Create(refs(chips)) | PredictImages(PredictSettings(model, DECODING), "run")
+    with progress.metered(run.name, 12, display), beam.Pipeline(FnApiRunner(), KeptViews([])) as pipeline:
+        predicted = pipeline | beam.Create(refs(chips)) | PredictImages(run, PredictSettings(model, DECODING))
         _ = predicted.predictions | beam.Map(lambda _: time.sleep(0.05))
 
     assert [line for line in lines if line.startswith("1 of 12 images")]
