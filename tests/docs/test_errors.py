@@ -16,9 +16,9 @@ LOADED = (archives, inference, listing, reading, records)
 
 
 def kinds(family: type[Exception]) -> Iterator[str]:
-    """Yield the names of the classes below a class that are part of `pipelines`."""
+    """Yield the names of the classes below a class that are part of `pipelines`, but for those of printing."""
     for kind in family.__subclasses__():
-        if kind.__module__.startswith("pipelines."):
+        if kind.__module__.startswith("pipelines.") and not kind.__module__.startswith("pipelines.commandline."):
             yield kind.__name__
         yield from kinds(kind)
 

@@ -132,7 +132,7 @@ def test_onnx_where_openvino_is_broken_is_one_line(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(openvino_runtime, "load_core", broken)
     (tmp_path / "network.onnx").touch()
     assert reason(tmp_path / "network.onnx").startswith(
-        "openvino, which reads ONNX, cannot be imported (libopenvino.so"
+        "OpenVINO, which reads ONNX, cannot be imported (libopenvino.so"
     )
 
 

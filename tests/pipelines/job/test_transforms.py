@@ -177,4 +177,4 @@ def test_failures_are_shown_where_they_happen_not_where_they_are_written(
         _ = predicted.predictions | beam.Map(lambda _: time.sleep(0.05))
 
     assert [line for line in lines if line.startswith("1 of 12 images")]
-    assert lines[-1].endswith("1 failures")
+    assert lines[-1].endswith("1 failure")
