@@ -16,8 +16,9 @@ LOADED = (archives, inference, listing, reading, records)
 
 
 def kinds(family: type[Exception]) -> Iterator[str]:
-    """Yield the names of the classes below a class that are part of `pipelines`, but for those of printing."""
+    """Yield the names of the classes below a class that are part of `pipelines`, and can be those of a failure."""
     for kind in family.__subclasses__():
+        # Errors of the command line are of its messages, and other tests may have loaded them.
         if kind.__module__.startswith("pipelines.") and not kind.__module__.startswith("pipelines.commandline."):
             yield kind.__name__
         yield from kinds(kind)
