@@ -17,9 +17,9 @@ from pipelines.supervision import interruption
 _DESCRIPTION = """\
 Commit the rows that cancelled, failed or killed runs have staged in an output, without tagging anything.
 
-A job on a distributed runner commits at its end. If it is cancelled before, its finished rows wait in the folder
-_staging-RUN of the output. The next `predict` of the same kind takes them over by itself; this command does it without
-one: to look at the rows, or because there will be no other run. A `predict` of another kind is refused.
+A job on a distributed runner commits at its end. If it is cancelled before that, its finished rows wait in the folder
+_staging-RUN of the output. The next `predict` with the same settings commits them by itself. Use this command to look
+at the rows first, or if there will be no other run. Until then, a `predict` with other settings is refused.
 
 Rows that do not fit those in the output, e.g. of another bundle or with other thresholds, stay where they are.
 """

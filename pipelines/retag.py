@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pipelines.output.retagging import Changes, Retagging
 
 _DESCRIPTION = """\
-Give the images of an output new tags by other thresholds or rules, from the stored probabilities, without the model.
+Give the images of an output new tags by other thresholds or rules. This takes the stored probabilities, not the model.
 
 Only the column `tags` and the footers of predictions/ change. All files are rewritten before the first one is replaced;
 if the command is killed while it replaces them, run it again to finish. The next `predict` into the output tags new
@@ -30,7 +30,7 @@ images with the same thresholds and rules.
 
 _EPILOG = """\
 examples:
-  Those of some labels; one for all labels; one for each, from a file; back to those of the bundle:
+  New thresholds for some labels; for all labels; for each label, from a file; and those of the bundle again:
     scenetags retag tagged/ --threshold road=0.1 --threshold water=0.4
     scenetags retag tagged/ --thresholds 0.3
     scenetags retag tagged/ --thresholds thresholds.json      {"clear": 0.3, "cloudy": 0.55, ...}

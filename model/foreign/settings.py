@@ -23,18 +23,18 @@ Make a bundle, the folder that `predict` takes as --model, from a model that was
   .tflite                      a LiteRT (TensorFlow Lite) file, in float32 or int8
   .onnx                        an ONNX file, e.g. of torch.onnx.export(); needs the extra onnx
 
-It must take one square RGB image, and give one number per label. Its input may be floating-point numbers or uint8, of a
-fixed size or of any, with channels last; those of ONNX may be first.
+The model must take one square RGB image, and return one number per label. Its input may be floating-point numbers or
+uint8, of a fixed size or of any size, with channels last; in ONNX, channels may also come first.
 
-What a file does not say is asked for, never guessed: which label each output stands for (--labels), how the pixels
-were scaled in training (--scaling), and whether the outputs are probabilities already (--output_kind). What it does
-say may be omitted, and is refused if it is contradicted. Scaling and sigmoid become part of the bundle's graph. The
-bundle must give the same probabilities as the original, run by its own framework, within 0.0001.
+Nothing is guessed. You must give what the file does not show: which label each output stands for (--labels), how the
+pixels were scaled in training (--scaling), and whether the outputs are probabilities already (--output_kind). You can
+omit what the file shows; a flag that contradicts the file is refused. Scaling and sigmoid become part of the bundle's
+graph. The bundle must give the same probabilities as the original, run by its own framework, within 0.0001.
 
-With --images, the golden pairs come from these images, and a scaling that is probably wrong is noticed: the
+With --images, these images are used to check the bundle, and a warning says if the scaling is probably wrong: if the
 probabilities hardly differ from image to image, or another scaling suits the model much better. With --labels_csv,
-thresholds are tuned on them, the model card reports how good the model is on them, and labels in another order than
-that of the outputs are noticed. Without --images, chips drawn by code are used.
+thresholds are tuned on these images, the model card reports how good the model is on them, and a warning says if the
+labels seem to be in another order than the outputs. Without --images, chips drawn by code are used for the check.
 
 Nothing in the file is run: pickles, Lambda layers, custom layers and custom operations are refused by name.
 """
