@@ -6,7 +6,6 @@ looks at a share of the paths.
 
 from __future__ import annotations
 
-import json
 import posixpath
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines import storage
-from pipelines.output.manifest import MOST_BYTES, RECOVERED
+from pipelines.output.manifest import RECOVERED, find_content
 from pipelines.output.run import RUNS
 from pipelines.output.tables import bounds_of, open_table, read_each, table_files
 from pipelines.records import digest_path
@@ -89,8 +88,8 @@ def find_committed(output: str, folder: str, run: str, oldest: str) -> Committed
 
 def _is_recovered_since(run: str, manifest: str) -> bool:
     """Return whether rows of the manifest's run were recovered since another one began, or shortly before."""
-    with suppress(FileNotFoundError, ValueError, TypeError, KeyError, RecursionError, storage.FileTooLargeError):
-        described = json.loads(storage.read(manifest, MOST_BYTES))
+    described = find_content(manifest) or {}
+    with suppress(ValueError, TypeError, KeyError):
         began = datetime.strptime(run[:15], "%Y%m%dT%H%M%S")
         # Clocks of machines differ.
         written = datetime.strptime(described["written"], "%Y-%m-%dT%H:%M:%SZ")

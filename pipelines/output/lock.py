@@ -6,7 +6,6 @@ shadow folder of an overwrite.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import socket
@@ -17,7 +16,7 @@ from pipelines import storage
 from pipelines.errors import ScenetagsError, StillRunningError
 from pipelines.output.commit import Unfinished, find_unfinished, recover
 from pipelines.output.journal import read_journal, shadow_folders
-from pipelines.output.manifest import MOST_BYTES, mark
+from pipelines.output.manifest import find_content, mark
 from pipelines.output.run import RUNS, TABLES, OutputRun
 from pipelines.output.staged import holds_rows
 from pipelines.output.tables import OutputError, read_each
@@ -143,9 +142,7 @@ def _repair(run: OutputRun) -> None:
 
 
 def _mark_if_killed(manifest: str) -> None:
-    # Files that are not manifests are ignored.
-    with suppress(ValueError, RecursionError, storage.FileTooLargeError):
-        described = json.loads(storage.read(manifest, MOST_BYTES))
-        # This run holds the lock, so any other run marked "running" must be dead.
-        if isinstance(described, dict) and described.get("status") == "running":
-            mark(manifest, "killed")
+    described = find_content(manifest)
+    # This run holds the lock, so any other run marked "running" must be dead.
+    if described and described.get("status") == "running":
+        mark(manifest, "killed")

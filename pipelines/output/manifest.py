@@ -26,7 +26,7 @@ ENDED = ("done", "unbalanced", "kept_old")
 RECOVERED = "recovered"
 """Status of a run that died, and whose rows another run has committed."""
 
-MOST_BYTES = 1 << 26
+_MOST_BYTES = 1 << 26
 """Far more than any manifest has; an untrusted file may have any number."""
 
 _UNLIKE = "unlike"
@@ -136,9 +136,37 @@ def _circumstances(engine: str = "") -> dict[str, Any]:
     }
 
 
+def read_content(manifest: str) -> dict[str, Any]:
+    """Read the content of a run's manifest.
+
+    Raises:
+      ValueError: the file is no manifest: not an object of JSON.
+      FileTooLargeError: it is larger than any manifest.
+      OSError: it cannot be read.
+    """
+    try:
+        content = json.loads(storage.read(manifest, _MOST_BYTES))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if not isinstance(content, dict):
+        raise ValueError("it is not an object of JSON")
+    return content
+
+
+def find_content(manifest: str) -> dict[str, Any] | None:
+    """Read the content of a manifest; None if there is none, or the file is no manifest: anybody may have put it there.
+
+    Raises:
+      OSError: it cannot be read.
+    """
+    with suppress(FileNotFoundError, ValueError, storage.FileTooLargeError):
+        return read_content(manifest)
+    return None
+
+
 def read_accounts(manifest: str) -> Accounts:
     """Read the counts from a run's manifest."""
-    return accounts_of(json.loads(storage.read(manifest, MOST_BYTES)))
+    return accounts_of(read_content(manifest))
 
 
 def accounts_of(described: Mapping[str, Any]) -> Accounts:
@@ -150,12 +178,12 @@ def accounts_of(described: Mapping[str, Any]) -> Accounts:
 
 def read_status(manifest: str) -> str:
     """Read the status from a run's manifest."""
-    return str(json.loads(storage.read(manifest, MOST_BYTES))["status"])
+    return str(read_content(manifest)["status"])
 
 
 def read_ending(manifest: str) -> Ending:
     """Read from a run's manifest how it ended."""
-    described = json.loads(storage.read(manifest, MOST_BYTES))
+    described = read_content(manifest)
     unlike = described.get(_UNLIKE)
     return Ending(described["status"], Shift(**{**unlike, "respects": tuple(unlike["respects"])}) if unlike else None)
 
@@ -174,7 +202,7 @@ def mark(manifest: str, status: str, further: Mapping[str, Any] = MappingProxyTy
       further: what else to write, as JSON.
     """
     with suppress(FileNotFoundError):
-        described = json.loads(storage.read(manifest, MOST_BYTES))
+        described = read_content(manifest)
         storage.write(manifest, json.dumps({**described, "status": status, **further}, indent=2).encode())
 
 

@@ -7,7 +7,6 @@ any other commit, it is decided by a journal: a recovery that is killed before i
 
 from __future__ import annotations
 
-import json
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -21,7 +20,7 @@ from pipelines.output.dead_runs import DeadRun, staged_by, taken_of
 from pipelines.output.duplicates import find_committed, find_duplicates
 from pipelines.output.journal import Journal, read_journal, staging_folders
 from pipelines.output.kinds import Kind, StagedRows, kind_of
-from pipelines.output.manifest import MOST_BYTES, accounts_of, describe_recovered
+from pipelines.output.manifest import accounts_of, describe_recovered, find_content
 from pipelines.output.merging import merge, plan_merges
 from pipelines.output.no_rows import outdated_columns, stage_columns
 from pipelines.output.placing import place, unmoved
@@ -185,7 +184,7 @@ def _merged(dead: DeadRun, files: Sequence[StagedFile], damaged: list[str]) -> I
 
 def _told_so_far(dead: DeadRun, announced: Announced) -> tuple[Mapping[str, Any], Accounts]:
     """Return what the manifest of a dead run says, and its accounts; what the run announced if it has none."""
-    with suppress(FileNotFoundError, ValueError, TypeError, KeyError, RecursionError, storage.FileTooLargeError):
-        described = json.loads(storage.read(dead.manifest, MOST_BYTES))
+    described = find_content(dead.manifest) or {}
+    with suppress(ValueError, TypeError, KeyError):
         return described, accounts_of(described)
     return announced.described, Accounts()

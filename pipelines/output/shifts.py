@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +15,7 @@ from pipelines.errors import ScenetagsError
 from pipelines.inference.reference import read_reference
 from pipelines.inference.shift import Seen, Shift, compare, read_seen
 from pipelines.output.identities import Unlisted
-from pipelines.output.manifest import MOST_BYTES, Ending
+from pipelines.output.manifest import Ending, find_content
 from pipelines.output.run import PREDICTIONS, RUNS, Accounts, Run
 from pipelines.output.tables import ROWS_PER_GROUP, OutputError, open_table, read_each
 
@@ -56,7 +55,7 @@ def compare_run(run: Run, accounts: Accounts, ending: Ending) -> Shift:
 def _compare_tagged(run: Run, rows: Mapping[str, int]) -> Shift:
     manifests = storage.list_files(storage.join(run.output, RUNS), ".json")
     of_rows = [path for path in manifests if posixpath.basename(path).removesuffix(".json") in rows]
-    return compare_runs(read_each(run.output, _read_manifest, of_rows), rows, run.bundle.digest)
+    return compare_runs(filter(None, read_each(run.output, find_content, of_rows)), rows, run.bundle.digest)
 
 
 def compare_runs(manifests: Iterable[_Manifest], rows: Mapping[str, int], bundle: str) -> Shift:
@@ -114,12 +113,3 @@ def _count_rows(path: str, dropped: Sequence[Unlisted]) -> Counter[str]:
             for run in table["run"].cast(pa.string()).value_counts().to_pylist():
                 counted[run["values"]] += run["counts"]
     return counted
-
-
-def _read_manifest(path: str) -> _Manifest:
-    # An untrusted file counts for nothing.
-    with suppress(ValueError, RecursionError, storage.FileTooLargeError):
-        described = json.loads(storage.read(path, MOST_BYTES))
-        if isinstance(described, dict):
-            return described
-    return {}

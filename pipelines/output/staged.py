@@ -20,7 +20,7 @@ from pipelines import storage
 from pipelines.inference import shift
 from pipelines.output.footers import CONTENTS
 from pipelines.output.journal import is_shadow, is_table_file
-from pipelines.output.manifest import ENDED, MOST_BYTES, RECOVERED, accounts_of, describe, read_status
+from pipelines.output.manifest import ENDED, RECOVERED, accounts_of, describe, find_content
 from pipelines.output.no_rows import Columns, columns_of
 from pipelines.output.run import RUNS, STAGING, TABLES, Accounts, Run
 
@@ -114,9 +114,9 @@ def holds_rows(output: str, staging: str) -> bool:
     if not is_announced(staging) and not storage.exists(storage.join(staging, _CLAIMED)):
         return False
     name = posixpath.basename(staging).removeprefix(STAGING)
-    with suppress(FileNotFoundError, ValueError, TypeError, KeyError, RecursionError, storage.FileTooLargeError):
-        if read_status(storage.join(output, RUNS, f"{name}.json")) in (*ENDED, RECOVERED):
-            return False
+    described = find_content(storage.join(output, RUNS, f"{name}.json"))
+    if described and described.get("status") in (*ENDED, RECOVERED):
+        return False
     sizes = [storage.list_sizes(storage.join(staging, table), ".parquet") for table in TABLES]
     return any(is_complete(path, size) for table in sizes for path, size in table.items())
 
@@ -157,9 +157,9 @@ def read_contents(footer: Mapping[bytes, bytes]) -> Contents | None:
 
 
 def _read_announced(path: str) -> Announced | None:
-    unreadable = (ValueError, TypeError, KeyError, AttributeError, RecursionError, pa.ArrowException)
-    with suppress(FileNotFoundError, storage.FileTooLargeError, *unreadable):
-        described = json.loads(storage.read(path, MOST_BYTES))
+    # The content of a manifest, and more.
+    described = find_content(path) or {}
+    with suppress(ValueError, TypeError, KeyError, AttributeError, pa.ArrowException):
         form, folder = described.pop("format"), described.pop("folder")
         columns = {
             table: pa.ipc.read_schema(pa.py_buffer(base64.b64decode(packed)))

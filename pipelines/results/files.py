@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -10,10 +9,9 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines import storage
 from pipelines.errors import ScenetagsError
 from pipelines.output.footers import Footer, read_footer
-from pipelines.output.manifest import MOST_BYTES, accounts_of
+from pipelines.output.manifest import accounts_of, read_content
 from pipelines.output.run import Accounts
 from pipelines.output.schema import NOVELTY
 from pipelines.output.tables import count_rows, open_table
@@ -141,12 +139,12 @@ def read_manifest(path: str) -> Manifest:
     """
     try:
         with readable(path):
-            described = json.loads(storage.read(path, MOST_BYTES))
+            described = read_content(path)
         accounts = accounts_of(described)
         counts = accounts.inputs, accounts.predictions, accounts.failures, accounts.skipped, accounts.empty
         if not all(type(count) is int for count in counts):
             raise TypeError("a count is not a number")
         return Manifest(described["run"], described["status"], accounts, described)
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else error
         raise NoOutputError(f"{path} is not a manifest of a run: {reason}", "move it out of the output") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -62,3 +63,31 @@ def test_names_of_runs_sort_by_age() -> None:
 
     assert [name.rsplit("-", 1)[0] for name in names] == sorted(name.rsplit("-", 1)[0] for name in names)
     assert len({name.rsplit("-", 1)[0] for name in names}) > 1, "runs of one second differ by more than chance"
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"\xff", b"[" * 100_000], ids=["empty", "list", "binary", "nested"])
+def test_what_is_no_manifest_has_no_content(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "stranger.json"
+    path.write_bytes(content)
+
+    assert manifest.find_content(str(path)) is None
+    with pytest.raises(ValueError, match=r"."):
+        manifest.read_content(str(path))
+
+
+def test_a_file_too_large_for_a_manifest_has_no_content_and_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifest, "_MOST_BYTES", 10)
+    path = tmp_path / "large.json"
+    path.write_bytes(b'{"status": "done"}')
+
+    assert manifest.find_content(str(path)) is None
+    with pytest.raises(storage.FileTooLargeError, match="limit"):
+        manifest.read_content(str(path))
+
+
+def test_a_manifest_that_is_missing_has_no_content_but_one_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    assert manifest.find_content(str(tmp_path / "none.json")) is None
+    with pytest.raises(IsADirectoryError):
+        manifest.find_content(str(tmp_path))

@@ -169,7 +169,9 @@ def test_manifests_are_those_of_all_runs_the_oldest_first(output: Output, earlie
     assert second.described["bundle"]["digest"] == run.bundle.digest
 
 
-@pytest.mark.parametrize("content", [b"", b"[1]", b'{"run": "x"}', b"\xff", b'{"run": "x", "status": "done"}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"[1]", b'{"run": "x"}', b"\xff", b'{"run": "x", "status": "done"}', b"[" * 100_000]
+)
 def test_what_is_no_manifest_is_named(output: Output, content: bytes) -> None:
     Path(output.path, "runs", "zzz.json").write_bytes(content)
 
