@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.credentials import without_secrets
+from pipelines.storage.spelling import escaped
 
 if TYPE_CHECKING:
     # `--help` names the columns, and importing NumPy would make it slow.
@@ -250,18 +250,6 @@ Listed = ImageRef | Failure
 """What a listing yields: an image, or a name that cannot be an image."""
 
 
-HIDING = ("ArchiveBombError", "DamagedArchiveError", "UntrustedArchiveError", "UnlistedFolderError")
-"""Errors of a listing behind which images may be hidden: how many there were is not known."""
-
-
-class UnlistedFolderError(OSError):
-    """A folder that cannot be listed."""
-
-
-class NoNameError(ValueError):
-    """A line or a row of a list that names no image."""
-
-
 def failed(ref: ImageRef, stage: str, error: str, message: str) -> Failure:
     """Describe why an image could not be tagged, without the credentials that a library may have put into its message.
 
@@ -286,24 +274,4 @@ def not_listed(path: str, error: Exception, fingerprint: str = "", message: str 
     reason = message or (error.strerror if isinstance(error, OSError) else None) or str(error)
     # Documents of others can name what is not UTF-8.
     written = without_secrets(reason).encode("utf-8", "backslashreplace").decode()
-    return Failure(writable(path), "list", type(error).__name__, written, fingerprint)
-
-
-def writable(path: str) -> str:
-    r"""Return how a path is written to a row: unchanged if it is UTF-8.
-
-    Any other path is written with escapes after an empty name, as in `//folder/\udcff.jpg` and `gs:///bucket/...`: no
-    path that is UTF-8 has one there, so none is taken for it. Backslashes are doubled in it.
-    """
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        root = path.find("://") + 3 if "://" in path and not path.startswith("/") else 0
-        escaped = path[root:].replace("\\", "\\\\").encode("utf-8", "backslashreplace").decode()
-        return f"{path[:root]}/{escaped}"
-    return path
-
-
-def digest_path(path: str) -> bytes:
-    """Return 16 bytes that stand for a path: the probability that any two of a billion paths share them is 1e-21."""
-    return hashlib.blake2b(path.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return Failure(escaped(path), "list", type(error).__name__, written, fingerprint)

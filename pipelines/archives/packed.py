@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import count, islice
 from typing import Any
 
-from pipelines.records import Failure, File, ImageRef, Item, Listed, Span, Stack, Window, digest_path
+from pipelines import storage
+from pipelines.records import Failure, File, ImageRef, Item, Listed, Span, Stack, Window
 
 _ITEMS_PER_PACK = 1024
 
@@ -22,7 +23,7 @@ class SeenPaths:
 
     def add(self, path: str) -> bool:
         """Add a path, and return whether it is new."""
-        digest = digest_path(path)
+        digest = storage.digest_path(path)
         new = digest not in self._digests
         self._digests.add(digest)
         return new

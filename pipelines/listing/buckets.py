@@ -18,7 +18,7 @@ from pipelines.listing.names import (
     is_chosen,
     is_image,
 )
-from pipelines.records import Failure, Listed, UnlistedFolderError, not_listed
+from pipelines.records import Failure, Listed, not_listed
 from pipelines.storage import Entry
 
 
@@ -149,7 +149,7 @@ def _walk(area: Area) -> Iterator[Entry | Failure]:
                 raise
             last = last or area.after
             seen = f"the last object that was listed is {last}" if last else "no object was listed"
-            yield not_listed(area.prefix, UnlistedFolderError(f"{error.strerror or error}; {seen}"))
+            yield not_listed(area.prefix, storage.UnlistedFolderError(f"{error.strerror or error}; {seen}"))
             return
         if entry is None:
             return

@@ -22,7 +22,7 @@ from pipelines.listing.names import (
     is_image,
 )
 from pipelines.listing.pace import refer_each
-from pipelines.records import Failure, Listed, UnlistedFolderError, not_listed
+from pipelines.records import Failure, Listed, not_listed
 from pipelines.supervision import interruption
 
 _DOTS = (".", "..")
@@ -246,4 +246,4 @@ def _is_folder(path: str) -> bool:
 
 
 def _unlisted(path: str, error: OSError) -> Failure:
-    return not_listed(archives.name_file(path), UnlistedFolderError(error.strerror or str(error)))
+    return not_listed(archives.name_file(path), storage.UnlistedFolderError(error.strerror or str(error)))

@@ -8,7 +8,7 @@ import sys
 
 from pipelines import archives, storage
 from pipelines.errors import ScenetagsError
-from pipelines.records import Failure, File, ImageRef, Listed, UnlistedFolderError, not_listed
+from pipelines.records import Failure, File, ImageRef, Listed, not_listed
 from pipelines.scenes.grid import split_window
 from pipelines.storage import Entry
 
@@ -61,7 +61,7 @@ def refer_all(path: str) -> Listed:
     listed = refer(path)
     missing = FileNotFoundError.__name__
     if isinstance(listed, Failure) and listed.error != missing and archives.is_archive(path):
-        return listed._replace(error=UnlistedFolderError.__name__)
+        return listed._replace(error=storage.UnlistedFolderError.__name__)
     return listed
 
 

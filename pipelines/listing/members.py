@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pipelines import archives
+from pipelines import archives, storage
 from pipelines.listing.names import compile_pattern, is_image
-from pipelines.records import Failure, ImageRef, Listed, UnlistedFolderError, not_listed
+from pipelines.records import Failure, ImageRef, Listed, not_listed
 
 
 class Archive(NamedTuple):
@@ -52,7 +52,7 @@ def _list_named(archive: ImageRef, passed_over: Counter[str] | None) -> Iterator
             yield listed
     except OSError as error:
         # As of a folder: nobody knows how many images are in it.
-        yield not_listed(archive.path, UnlistedFolderError(error.strerror or str(error)), archive.fingerprint)
+        yield not_listed(archive.path, storage.UnlistedFolderError(error.strerror or str(error)), archive.fingerprint)
         return
     if empty:
         yield Failure(archive.path, "list", FileNotFoundError.__name__, "no images in the archive", archive.fingerprint)

@@ -29,7 +29,7 @@ from pipelines.listing.lists.packs import Table, divide_list, look_up_table
 from pipelines.listing.lookup import EmptyInputError, InputError, check_encoding
 from pipelines.listing.members import Archive, open_archive
 from pipelines.listing.side_by_side import side_by_side
-from pipelines.records import Listed, UnlistedFolderError, not_listed
+from pipelines.records import Listed, not_listed
 from pipelines.scenes.documents import NO_DOCUMENTS, Documents
 
 
@@ -132,7 +132,9 @@ def open_listed(listed: Listed | Archive, passed_over: Counter[str] | None = Non
         yield from open_archive(listed, passed_over)
     except OSError as error:
         # As of a folder: nobody knows how many images are in it.
-        yield not_listed(listed.ref.path, UnlistedFolderError(error.strerror or str(error)), listed.ref.fingerprint)
+        yield not_listed(
+            listed.ref.path, storage.UnlistedFolderError(error.strerror or str(error)), listed.ref.fingerprint
+        )
 
 
 def check_found(inputs: Inputs, found: Collection[int], tell: Callable[[str], object] = lambda _: None) -> int:

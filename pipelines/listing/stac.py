@@ -18,7 +18,7 @@ from pipelines.listing.references import Reference, has_root, refer_either, unde
 from pipelines.listing.stac_items import Asset, read_item
 from pipelines.listing.stacks import refer_stack
 from pipelines.listing.threads import UnawaitedPool
-from pipelines.records import Failure, ImageRef, Listed, UnlistedFolderError, digest_path, not_listed
+from pipelines.records import Failure, ImageRef, Listed, not_listed
 from pipelines.supervision import interruption
 
 STAC_ENDINGS = (".json", ".geojson")
@@ -127,7 +127,7 @@ def read_stac(path: str, keys: Sequence[str]) -> Iterator[Asset | Failure]:
         raise InputError(f"{path}: {_reason(error)}", "give a STAC item, item collection or catalogue") from error
     waiting: deque[_Document] = deque()
     yield from _read_document(first, _Document(path, 0), keys, waiting)
-    yield from _read_waiting(waiting, {digest_path(path)}, keys)
+    yield from _read_waiting(waiting, {storage.digest_path(path)}, keys)
 
 
 def _read_matching(matched: Iterator[Listed], keys: Sequence[str]) -> Iterator[Asset | Failure]:
@@ -154,7 +154,7 @@ def _read_waiting(waiting: deque[_Document], seen: set[bytes], keys: Sequence[st
             interruption.check()
             while waiting and len(ahead) < _READ_AHEAD:
                 document = waiting.popleft()
-                if (digest := digest_path(document.path)) not in seen:
+                if (digest := storage.digest_path(document.path)) not in seen:
                     seen.add(digest)
                     ahead.append((document, pool.submit(document.read)))
             if ahead:
@@ -266,7 +266,7 @@ def _own_address(item: dict[str, Any]) -> str:
 
 def _hidden(path: str, reason: str) -> Failure:
     """Describe a document that cannot be read: it may hide items, so the listing is incomplete."""
-    return not_listed(path, UnlistedFolderError(reason))
+    return not_listed(path, storage.UnlistedFolderError(reason))
 
 
 def _reason(error: Exception) -> str:

@@ -12,7 +12,7 @@ from pipelines.images.layout import UnsupportedImageError
 from pipelines.images.rendering import Rendering
 from pipelines.listing.lookup import refer
 from pipelines.listing.references import resolve
-from pipelines.records import OF_SEVERAL, Failure, File, ImageRef, Item, Listed, Stack, writable
+from pipelines.records import OF_SEVERAL, Failure, File, ImageRef, Item, Listed, Stack
 from pipelines.scenes.naming import join_files, split_files
 from pipelines.scenes.virtual import ENDING, VirtualBand, read_virtual, shown
 
@@ -129,7 +129,7 @@ def _look_up(name: str, paths: Iterable[str]) -> list[File] | Failure:
         listed = refer(path)
         if isinstance(listed, Failure):
             file = posixpath.basename(listed.path)
-            return listed._replace(path=writable(name), message=f"{file}: {listed.message}")
+            return listed._replace(path=storage.escaped(name), message=f"{file}: {listed.message}")
         files.append(File(path, listed.size, listed.fingerprint))
     return files
 

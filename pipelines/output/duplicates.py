@@ -22,7 +22,6 @@ from pipelines import storage
 from pipelines.output.manifest import RECOVERED, find_content
 from pipelines.output.run import RUNS
 from pipelines.output.tables import bounds_of, open_table, read_each, table_files
-from pipelines.records import digest_path
 
 ROWS_PER_PASS = 8_000_000
 """Rows that a pass compares; it takes 20 bytes for each, and up to twice that while reading."""
@@ -46,7 +45,7 @@ class Share:
         """Yield the digests of those paths that are in the share."""
         for path in paths:
             if hash(path) % self._shares == self._number:
-                yield digest_path(path)
+                yield storage.digest_path(path)
 
 
 class Committed(NamedTuple):
@@ -119,7 +118,7 @@ def find_duplicates(
     """
     duplicates: dict[int, set[bytes]] = defaultdict(set)
     shares = max(1, -(-rows // ROWS_PER_PASS))
-    known = [frozenset(map(digest_path, paths)) for paths in replacing]
+    known = [frozenset(map(storage.digest_path, paths)) for paths in replacing]
     for share in (Share(number, shares) for number in range(shares)):
         found = bytearray()
         for part in read_each(folder, partial(_digests, files, share), range(len(files))):
@@ -141,7 +140,7 @@ def without_duplicates(table: pa.Table, lost: Collection[bytes]) -> pa.Table:
     seen = set(lost)
     kept = []
     for path in table["path"].to_pylist():
-        digest = digest_path(path)
+        digest = storage.digest_path(path)
         kept.append(digest not in seen)
         seen.add(digest)
     return table.filter(pa.array(kept, pa.bool_()))

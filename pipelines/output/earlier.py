@@ -21,7 +21,6 @@ from pipelines.output.identities import (
 )
 from pipelines.output.run import EMPTY, PREDICTIONS
 from pipelines.output.tables import OutputError, read_each
-from pipelines.records import digest_path
 from pipelines.scenes.grid import split_window
 from pipelines.supervision import interruption
 
@@ -153,7 +152,7 @@ class EarlierRows:
         """
         if not self._rows:
             return None
-        key = digest_path(path)
+        key = storage.digest_path(path)
         row = self._row(int(self._sorted.searchsorted(key)))
         if not row.startswith(key):
             return None
@@ -212,7 +211,7 @@ class EarlierRows:
             first, second = self._row(index), self._row(index + 1)
             file, other = sorted(self._files[self._number(row)] for row in (first, second))
             images = read_images(storage.join(self._folder, file))
-            image = next(path for path, _ in images if first.startswith(digest_path(path)))
+            image = next(path for path, _ in images if first.startswith(storage.digest_path(path)))
             raise OutputError(
                 f"output {self._folder} holds two rows for {image}, in {file} and {other}",
                 "delete one of these files; its images are then tagged again",
@@ -239,7 +238,7 @@ class _Scenes:
         window = split_window(path)
         if window:
             if window[0] != self._last[0]:
-                self._last = window[0], digest_path(window[0])
+                self._last = window[0], storage.digest_path(window[0])
             self._found.setdefault(self._last[1], set()).add((fingerprint, file))
 
     def add_all(self, scenes: bytes, file: int) -> None:
@@ -258,7 +257,7 @@ class _Scenes:
         if not self._found:
             return []
         ours = digest_fingerprint(fingerprint)
-        return sorted({file for theirs, file in self._found.get(digest_path(scene), ()) if theirs != ours})
+        return sorted({file for theirs, file in self._found.get(storage.digest_path(scene), ()) if theirs != ours})
 
 
 def read_earlier(folder: str, run: str) -> EarlierRows:
@@ -275,6 +274,6 @@ def _read(folder: str, files: Sequence[str], number: int) -> tuple[bytearray, _S
     rows, scenes = bytearray(), _Scenes()
     for path, fingerprint in read_images(storage.join(folder, files[number])):
         digest = digest_fingerprint(fingerprint)
-        rows += digest_path(path) + digest + number.to_bytes(_FILE)
+        rows += storage.digest_path(path) + digest + number.to_bytes(_FILE)
         scenes.add(path, digest, number)
     return rows, scenes

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines import storage
 from pipelines.output.tables import OutputError, bounds_of, open_table, table_files
-from pipelines.records import digest_path
 
 PATH_BYTES, FINGERPRINT_BYTES = 16, 8
 """Of the digests of a path and of a fingerprint."""
@@ -27,7 +27,7 @@ class Unlisted(NamedTuple):
 
     Attributes:
       file: relative to the folder of the tables.
-      digests: of the paths of the images, joined; see `records.digest_path`.
+      digests: of the paths of the images, joined; see `storage.digest_path`.
     """
 
     file: str
@@ -35,7 +35,7 @@ class Unlisted(NamedTuple):
 
     def keep_others(self, table: pa.Table) -> pa.Table:
         """Return the rows of the file without those."""
-        digests = np.frombuffer(b"".join(map(digest_path, table["path"].to_pylist())), f"S{PATH_BYTES}")
+        digests = np.frombuffer(b"".join(map(storage.digest_path, table["path"].to_pylist())), f"S{PATH_BYTES}")
         return table.filter(pa.array(~np.isin(digests, np.frombuffer(self.digests, f"S{PATH_BYTES}"))))
 
 

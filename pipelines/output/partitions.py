@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pipelines import storage
 from pipelines.output.earlier import EarlierPart
 from pipelines.output.identities import digest_fingerprint, read_rows
-from pipelines.records import digest_path
 from pipelines.scenes.grid import split_window
 
 PARTITIONS = 1024
@@ -24,7 +23,7 @@ def partition_of(path: str) -> int:
     Only where all windows of a scene meet can those be found that it has no more.
     """
     window = split_window(path)
-    return _partition(digest_path(window[0] if window else path))
+    return _partition(storage.digest_path(window[0] if window else path))
 
 
 def read_parts(folder: str, file: str, run: str) -> Iterator[tuple[int, EarlierPart]]:
@@ -41,9 +40,9 @@ def read_parts(folder: str, file: str, run: str) -> Iterator[tuple[int, EarlierP
     rows: dict[tuple[int, bool], bytearray] = defaultdict(bytearray)
     scenes: dict[tuple[int, bool], set[bytes]] = defaultdict(set)
     for path, fingerprint, made_by in read_rows(storage.join(folder, file)):
-        key, digest = digest_path(path), digest_fingerprint(fingerprint)
+        key, digest = storage.digest_path(path), digest_fingerprint(fingerprint)
         window = split_window(path)
-        home = digest_path(window[0]) if window else key
+        home = storage.digest_path(window[0]) if window else key
         part = _partition(home), made_by == run
         rows[part] += key + digest
         if window:

@@ -35,7 +35,7 @@ def note_found(run: Run, wave: Wave, found: Iterable[bytes]) -> None:
     Args:
       run: an overwrite.
       wave: of the run.
-      found: digests of paths, joined; see `records.digest_path`.
+      found: digests of paths, joined; see `storage.digest_path`.
 
     Raises:
       OSError: the output cannot be written.

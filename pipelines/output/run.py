@@ -14,13 +14,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipelines import storage
+from pipelines.archives.members import ArchiveBombError, DamagedArchiveError, UntrustedArchiveError
 from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.inference.bundle import Bundle
 from pipelines.inference.rules import NO_RULES, Rules
 from pipelines.inference.shift import Seen
 from pipelines.output.footers import probability_columns
 from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, SCENE_COLUMNS
-from pipelines.records import HIDING, KeptColumn
+from pipelines.records import KeptColumn
 from pipelines.scenes.grid import NO_GRID, Grid
 from pipelines.storage import Access
 from pipelines.supervision.packages import version
@@ -30,6 +31,12 @@ TABLES = (PREDICTIONS, FAILURES, EMPTY)
 STAGING, SHADOW = "_staging-", "_overwrite-"
 MERGED = "merged"
 """Folder of the staging folder with files that hold the rows of its others."""
+
+HIDING = frozenset(
+    error.__name__
+    for error in (ArchiveBombError, DamagedArchiveError, UntrustedArchiveError, storage.UnlistedFolderError)
+)
+"""Errors of a listing behind which images may be hidden: how many there were is not known."""
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 import pyarrow as pa
 
 from pipelines import storage
+from pipelines.listing.lists.names import NoNameError
 from pipelines.output.footers import Footer, name_difference, read_footer
 from pipelines.output.journal import shadow_folders, staging_folders
 from pipelines.output.run import FAILURES, PREDICTIONS, RUNS
 from pipelines.output.single_rows import Paths
 from pipelines.output.staged import holds_rows
 from pipelines.output.tables import ROWS_PER_GROUP, holds_tables, open_table, read_each
-from pipelines.records import NoNameError
 from pipelines.results.files import (
     Head,
     Manifest,

@@ -17,6 +17,7 @@ from pipelines.storage.errors import (
     LockedError,
     NoAccessError,
     TransientError,
+    UnlistedFolderError,
     UnsupportedStorageError,
     reason_of,
 )
@@ -24,7 +25,19 @@ from pipelines.storage.local import fingerprint_of, retried
 from pipelines.storage.near import hint_at_holder, hint_at_near, hint_at_scheme
 from pipelines.storage.objects import Access, Entry, Move
 from pipelines.storage.patience import hurried
-from pipelines.storage.spelling import BUCKETS, bucket_of, can_be_written, is_remote, marked, normalize, plain, unmarked
+from pipelines.storage.spelling import (
+    BUCKETS,
+    bucket_of,
+    can_be_written,
+    digest_path,
+    escaped,
+    is_remote,
+    lists_ranges,
+    marked,
+    normalize,
+    plain,
+    unmarked,
+)
 from pipelines.storage.stores import Leave, use
 
 __all__ = [
@@ -37,15 +50,19 @@ __all__ = [
     "Move",
     "NoAccessError",
     "TransientError",
+    "UnlistedFolderError",
     "UnsupportedStorageError",
     "bucket_of",
     "can_be_written",
+    "digest_path",
+    "escaped",
     "fingerprint_of",
     "hint_at_holder",
     "hint_at_near",
     "hint_at_scheme",
     "hurried",
     "is_remote",
+    "lists_ranges",
     "marked",
     "normalize",
     "plain",
@@ -237,12 +254,6 @@ def peek(prefix: str, after: str, most: int) -> tuple[list[str], bool]:
       OSError: the bucket cannot be listed.
     """
     return stores.bucket_store(prefix).peek(prefix, after, most)
-
-
-def lists_ranges(path: str) -> bool:
-    """Return whether a range of a bucket can be listed without what comes before it."""
-    # Amazon's directory buckets list in no order.
-    return path.startswith(BUCKETS) and not bucket_of(path).rstrip("/").endswith("--x-s3")
 
 
 def look_up(path: str) -> Entry:

@@ -38,6 +38,10 @@ class FileTooLargeError(OSError):
     """A file that exceeds the size limit."""
 
 
+class UnlistedFolderError(OSError):
+    """A folder that cannot be listed."""
+
+
 class ChangedFileError(OSError):
     """A file that was replaced after it was listed."""
 

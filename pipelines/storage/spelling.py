@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from functools import lru_cache
@@ -56,6 +57,12 @@ def can_be_written(path: str) -> bool:
     return not is_remote(path) or path.startswith(BUCKETS)
 
 
+def lists_ranges(path: str) -> bool:
+    """Return whether a range of a bucket can be listed without what comes before it."""
+    # Amazon's directory buckets list in no order.
+    return path.startswith(BUCKETS) and not bucket_of(path).rstrip("/").endswith("--x-s3")
+
+
 def normalize(path: str) -> str:
     """Normalize a path, so that every file and folder has exactly one spelling.
 
@@ -101,6 +108,26 @@ def unmarked(path: str) -> str:
         arn, outpost, name = point.groups("")
         return f"s3://{arn}{outpost.replace('/', ':')}accesspoint:{name}{path[point.end() :]}"
     return path
+
+
+def escaped(path: str) -> str:
+    r"""Return how a path is written to a row: unchanged if it is UTF-8.
+
+    Any other path is written with escapes after an empty name, as in `//folder/\udcff.jpg` and `gs:///bucket/...`: no
+    path that is UTF-8 has one there, so none is taken for it. Backslashes are doubled in it.
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        root = path.find("://") + 3 if "://" in path and not path.startswith("/") else 0
+        rest = path[root:].replace("\\", "\\\\").encode("utf-8", "backslashreplace").decode()
+        return f"{path[:root]}/{rest}"
+    return path
+
+
+def digest_path(path: str) -> bytes:
+    """Return 16 bytes that stand for a path: the probability that any two of a billion paths share them is 1e-21."""
+    return hashlib.blake2b(path.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _absolute(path: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from apache_beam.pvalue import TaggedOutput
 
-from pipelines import archives
+from pipelines import archives, storage
 from pipelines.archives.packed import pack, unpack
 from pipelines.job import counters
 from pipelines.job.steps.step import (
@@ -28,7 +28,7 @@ from pipelines.output.run import Accounts, Run, Wave
 from pipelines.output.stale import ReadThrough, find_fault, find_stale
 from pipelines.output.written import Superseded
 from pipelines.reading.source import stream_of
-from pipelines.records import Failure, ImageRef, Listed, digest_path, failed
+from pipelines.records import Failure, ImageRef, Listed, failed
 from pipelines.supervision import progress
 
 _FOUND_AT_ONCE = 1 << 16
@@ -91,7 +91,7 @@ class LeaveOutTagged(RunStep):
         for row in settled.superseded:
             yield TaggedOutput(SUPERSEDED, row)
         if settled.known and self._run.overwrite:
-            self._found += digest_path(self._run.known_as(listed.path))
+            self._found += storage.digest_path(self._run.known_as(listed.path))
             if len(self._found) >= _FOUND_AT_ONCE:
                 yield TaggedOutput(FOUND, bytes(self._found))
                 self._found.clear()
@@ -137,7 +137,7 @@ class SettlePartition(RunStep):
             for row in settled.superseded:
                 yield TaggedOutput(SUPERSEDED, row)
             if settled.known and self._run.overwrite:
-                found += digest_path(self._run.known_as(listed.path))
+                found += storage.digest_path(self._run.known_as(listed.path))
             if settled.item is None:
                 # What this run has tagged was counted in its own wave.
                 if not settled.own:
@@ -220,11 +220,11 @@ def each_once(packs: Sequence[bytes]) -> Iterator[Listed]:
     lowest: dict[bytes, int] = {}
     for packed in packs:
         for number, listed in unpack(packed):
-            path = digest_path(listed.path)
+            path = storage.digest_path(listed.path)
             lowest[path] = min(number, lowest.get(path, number))
     for packed in packs:
         for number, listed in unpack(packed):
-            path = digest_path(listed.path)
+            path = storage.digest_path(listed.path)
             if lowest.get(path) == number:
                 # Members of an archive share its number.
                 del lowest[path]

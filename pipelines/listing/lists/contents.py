@@ -22,23 +22,14 @@ from pipelines.listing.lists.files import (
     refusals_explained,
 )
 from pipelines.listing.lists.kept import as_texts
-from pipelines.listing.lists.names import Blank, Named, NoName, Row, describe_place
+from pipelines.listing.lists.names import Blank, Named, NoName, NoNameError, Row, describe_place
 from pipelines.listing.lookup import EmptyInputError, InputError, refer, refer_all
 from pipelines.listing.masking import MaskedNames
 from pipelines.listing.members import Archive, open_archive
 from pipelines.listing.names import MAGIC
 from pipelines.listing.pace import Pace
 from pipelines.listing.threads import UnawaitedPool
-from pipelines.records import (
-    Failure,
-    ImageRef,
-    KeptColumn,
-    Listed,
-    NoNameError,
-    UnlistedFolderError,
-    not_listed,
-    writable,
-)
+from pipelines.records import Failure, ImageRef, KeptColumn, Listed, not_listed
 from pipelines.scenes.grid import split_window
 from pipelines.supervision import interruption
 
@@ -240,7 +231,7 @@ def _look_up(path: str) -> Listed:
     if not storage.is_remote(path) and os.path.isdir(path):
         # As of an archive: nobody knows how many images are in it.
         return listed._replace(
-            error=UnlistedFolderError.__name__, message="a list has no folders, give them as --input"
+            error=storage.UnlistedFolderError.__name__, message="a list has no folders, give them as --input"
         )
     if listed.error == FileNotFoundError.__name__ and MAGIC.search(path) and not split_window(path):
         return listed._replace(message=f"{listed.message}; a list has no patterns, give them as --input")
@@ -263,7 +254,7 @@ def _find_member(archive: Listed, path: str, name: str) -> Listed:
     """Find a member of an archive by its name."""
     member = f"{archives.name_file(path)}{archives.SEPARATOR}{name}"
     if isinstance(archive, Failure):
-        return archive._replace(path=writable(member))
+        return archive._replace(path=storage.escaped(member))
     try:
         directory = _directory(archive)
     except OSError as error:

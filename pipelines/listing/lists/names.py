@@ -46,6 +46,10 @@ class NoName(NamedTuple):
     beginning: str = ""
 
 
+class NoNameError(ValueError):
+    """A line or a row of a list that names no image."""
+
+
 class Row(NamedTuple):
     """A row of a list of which columns are kept.
 

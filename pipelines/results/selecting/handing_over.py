@@ -10,7 +10,6 @@ from xml.sax.saxutils import quoteattr
 
 from pipelines import storage
 from pipelines.errors import ScenetagsError
-from pipelines.records import digest_path
 from pipelines.results.selecting.selection import Selection
 from pipelines.results.sources import find_source, is_file
 
@@ -44,7 +43,7 @@ def write_fiftyone(selection: Selection, file: TextIO) -> int:
     file.write('{"labels": {')
     for image in _read(selection, "FiftyOne"):
         # FiftyOne cuts off what looks like the ending of a name.
-        name = digest_path(image.path).hex()
+        name = storage.digest_path(image.path).hex()
         labels = [{"label": tag, "confidence": probability} for tag, probability in image.tags.items()]
         file.write(f'{"," if paths else ""}\n"{name}": {json.dumps(labels)}')
         paths[name] = image.path

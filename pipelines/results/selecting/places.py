@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable, Sequence
 
 from pipelines import storage
-from pipelines.records import digest_path
 from pipelines.results.sources import Source, find_source
 
 PARTIAL = ".scenetags-partial"
@@ -73,4 +72,4 @@ def _safe(part: str) -> str:
 
 
 def _digest(text: str) -> str:
-    return digest_path(text).hex()[:12]
+    return storage.digest_path(text).hex()[:12]

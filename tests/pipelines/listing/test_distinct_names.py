@@ -16,7 +16,7 @@ from pipelines.archives.members import member_path
 from pipelines.credentials import url_without_secrets
 from pipelines.listing import list_images
 from pipelines.listing.masking import MaskedNames
-from pipelines.records import Failure, ImageRef, Listed, writable
+from pipelines.records import Failure, ImageRef, Listed
 from tests.conftest import Bucket
 from tests.pipelines.archives.packing import CHIPS, pack
 
@@ -70,7 +70,7 @@ def test_no_file_is_written_like_another_one_or_like_a_member(names: set[tuple[s
         inputs.add((path, None if member is None or not archives.is_archive(path) else member))
 
     written = {
-        writable(
+        storage.escaped(
             archives.name_file(path)
             if member is None
             else member_path(ImageRef(archives.name_file(path), 0, ""), member)

@@ -15,7 +15,8 @@ from pipelines.listing.lookup import InputError
 from pipelines.listing.references import Reference
 from pipelines.listing.stac import list_assets, read_stac
 from pipelines.listing.stac_items import Asset
-from pipelines.records import HIDING, Failure, ImageRef, Item
+from pipelines.output.run import HIDING
+from pipelines.records import Failure, ImageRef, Item
 from pipelines.scenes.documents import Documents
 from tests.conftest import Bucket
 
@@ -274,7 +275,7 @@ def test_what_cannot_be_read_may_hide_items_and_costs_no_other(tmp_path: Path) -
     path = write(tmp_path / "catalog.json", catalogue(*links, ("item", "a.json")))
     assert found(path) == [("a", f"{tmp_path}/scene.tif")]
     hidden = failures(path)
-    assert {failure.error for failure in hidden} <= set(HIDING)
+    assert {failure.error for failure in hidden} <= HIDING
     assert sorted(failure.path.removeprefix(f"{tmp_path}/").partition("#")[0] for failure in hidden) == [
         "broken.json",
         "catalog.json",

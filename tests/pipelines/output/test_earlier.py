@@ -12,12 +12,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from pipelines import storage
 from pipelines.output.commit import commit
 from pipelines.output.earlier import EarlierRow, EarlierRows, read_earlier
 from pipelines.output.identities import read_images
 from pipelines.output.run import FAILURES, PREDICTIONS, Run, Wave
 from pipelines.output.tables import NO_ROWS, OutputError, open_table
-from pipelines.records import digest_path
 from pipelines.scenes.grid import window_path
 from tests.pipelines.output.rows import FIRST, Rows, stage, written
 
@@ -97,15 +97,15 @@ def test_rows_of_images_that_were_listed_again_are_told_from_the_others(run: Run
     listed = [path for number, path in enumerate(named) if number % 3]
 
     for path in (*listed, "/never tagged.jpg"):
-        rows.mark_listed(digest_path(path))
+        rows.mark_listed(storage.digest_path(path))
 
     predictions, failures = only_file(run, PREDICTIONS), only_file(run, FAILURES)
     images = pa.table({"path": list(named)})
     unlisted = {rows.file: rows for rows in rows.unlisted()}
     assert unlisted.keys() == {predictions, failures}
     assert unlisted[predictions].keep_others(images)["path"].to_pylist() == listed
-    assert unlisted[failures].digests == digest_path("/other.jpg")
-    rows.mark_listed(b"".join(map(digest_path, named)))
+    assert unlisted[failures].digests == storage.digest_path("/other.jpg")
+    rows.mark_listed(b"".join(map(storage.digest_path, named)))
     assert [rows.file for rows in rows.unlisted()] == [failures]
     assert rows.find(listed[0], "old") == EarlierRow(predictions, tagged=True)
     assert len(rows._rows) == 28 * 2001

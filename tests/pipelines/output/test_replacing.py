@@ -19,7 +19,6 @@ from pipelines.output.replacing import note_found, replace_rows
 from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, Run, Wave
 from pipelines.output.tables import OutputError
 from pipelines.output.written import Written
-from pipelines.records import digest_path
 from tests.conftest import Bucket
 from tests.pipelines.output.power_cuts import each_cut
 from tests.pipelines.output.rows import FIRST, Rows, commit_rows, once, seen, stage
@@ -54,7 +53,7 @@ def leave(first: Run) -> Run:
 def tag(run: Run, skipped: Rows, tagged: Rows, wave: Wave | None = None) -> Accounts:
     """Close a wave as the steps do that come before."""
     listed = {**skipped, **tagged}
-    found = [digest_path(path) for path in listed if path in LEFT]
+    found = [storage.digest_path(path) for path in listed if path in LEFT]
     wave = wave or Wave(inputs=len(listed))
     return close_wave(run, wave, Written(stage(run, tagged), (), Accounts(skipped=len(skipped)), found))
 
@@ -102,7 +101,7 @@ def test_what_any_wave_has_listed_stays(left: Run, closed_by: str) -> None:
 
 
 def test_an_overwrite_that_drops_rows_can_be_cut_off_anywhere(left: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = [digest_path(path) for path in LISTED]
+    found = [storage.digest_path(path) for path in LISTED]
     wave = Wave(inputs=len(LISTED), last=False)
     storage.write(storage.join(left.output, LOCK), f"run {left.name}, a process".encode())
     accounts = tag(left, TAGGED, NEWER, wave)
