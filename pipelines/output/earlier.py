@@ -196,10 +196,14 @@ class EarlierRows:
         Those of an earlier wave of the same run are of images that it has listed, even if these are gone by now.
         """
         fields = self._fields()
-        kept = fields[fields[:, _FILE_AT] < _LISTED]
-        numbers = kept[:, _FILE_AT:].copy().view(">u4").ravel()
-        for number in sorted(set(np.unique(numbers).tolist()) - set(self._own)):
-            yield Unlisted(self._files[number], kept[numbers == number, :_PATH].tobytes())
+        rows = np.flatnonzero(fields[:, _FILE_AT] < _LISTED)
+        numbers = fields[rows, _FILE_AT:].view(">u4").ravel()
+        files, counts = np.unique(numbers, return_counts=True)
+        # By file, rather than a look at all rows for each of thousands of files.
+        rows = rows[np.argsort(numbers, kind="stable")]
+        for number, of_file in zip(files.tolist(), np.split(rows, np.cumsum(counts))[:-1], strict=True):
+            if number not in self._own:
+                yield Unlisted(self._files[number], fields[of_file, :_PATH].tobytes())
 
     def _fields(self) -> NDArray[np.uint8]:
         """View the rows as bytes: uint8[rows, 28]."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from apache_beam.pvalue import TaggedOutput
 
 from pipelines import archives, storage
-from pipelines.archives.packed import pack, unpack
+from pipelines.archives.packed import pack, unpack, unpack_paths
 from pipelines.job import counters
 from pipelines.job.steps.step import (
     COUNTED,
@@ -219,8 +219,8 @@ def each_once(packs: Sequence[bytes]) -> Iterator[Listed]:
     """Yield packed names, of those with the same path the one with the lowest number."""
     lowest: dict[bytes, int] = {}
     for packed in packs:
-        for number, listed in unpack(packed):
-            path = storage.digest_path(listed.path)
+        for number, name in unpack_paths(packed):
+            path = storage.digest_path(name)
             lowest[path] = min(number, lowest.get(path, number))
     for packed in packs:
         for number, listed in unpack(packed):

@@ -14,7 +14,7 @@ import pytest
 
 from pipelines import storage
 from pipelines.output.commit import commit
-from pipelines.output.earlier import EarlierRow, EarlierRows, read_earlier
+from pipelines.output.earlier import EarlierPart, EarlierRow, EarlierRows, read_earlier
 from pipelines.output.identities import read_images
 from pipelines.output.run import FAILURES, PREDICTIONS, Run, Wave
 from pipelines.output.tables import NO_ROWS, OutputError, open_table
@@ -109,6 +109,23 @@ def test_rows_of_images_that_were_listed_again_are_told_from_the_others(run: Run
     assert [rows.file for rows in rows.unlisted()] == [failures]
     assert rows.find(listed[0], "old") == EarlierRow(predictions, tagged=True)
     assert len(rows._rows) == 28 * 2001
+
+
+def test_rows_of_thousands_of_files_are_told_apart() -> None:
+    files, each = 3000, 3
+    paths = [[storage.digest_path(f"/{file}/{number}") for number in range(each)] for file in range(files)]
+    parts = [
+        EarlierPart(f"{file}", b"".join(path + bytes(8) for path in of_file)) for file, of_file in enumerate(paths)
+    ]
+    rows = EarlierRows.of_parts("/out", [*parts, EarlierPart("own", bytes(24), own=True)])
+    rows.mark_listed(b"".join(of_file[0] for of_file in paths))
+    rows.mark_listed(b"".join(paths[7]))
+
+    unlisted = {rows.file: rows.digests for rows in rows.unlisted()}
+
+    expected = {f"{file}": b"".join(sorted(those[1:])) for file, those in enumerate(paths) if file != 7}
+    assert unlisted == expected
+    assert not list(EarlierRows.of_parts("/out", []).unlisted())
 
 
 @pytest.mark.parametrize("table", [PREDICTIONS, FAILURES])
