@@ -83,15 +83,16 @@ class TagImages(beam.PTransform):
         if self.run.grid:
             written.append(predicted[EMPTY] | "WriteEmpty" >> self._write(EmptyTable()))
         files = written | "AllFiles" >> beam.Flatten()
-        told = {name: settled[name] for name in (COUNTED, SUPERSEDED, FOUND, UNLISTED, SOURCES) if name in settled}
+        names = (COUNTED, SUPERSEDED, FOUND, UNLISTED, SOURCES)
+        others = {name: settled[name] for name in names if name in settled}
         if self.inputs:
             # In a local run, the commit joins the few files of a wave.
             merged = files | MergeFiles(self.run)
-            files, told[DAMAGED] = merged[FILES], merged[DAMAGED]
-        postponed = predicted[POSTPONED]
+            files, others[DAMAGED] = merged[FILES], merged[DAMAGED]
+        others[POSTPONED] = predicted[POSTPONED]
         if POSTPONED in settled:
-            postponed = (postponed, settled[POSTPONED]) | "AllPostponed" >> beam.Flatten()
-        return files | WriteManifest(self.run, self.wave, {**told, POSTPONED: postponed}, self.inputs)
+            others[POSTPONED] = (predicted[POSTPONED], settled[POSTPONED]) | "AllPostponed" >> beam.Flatten()
+        return files | WriteManifest(self.run, self.wave, others, self.inputs)
 
     @property
     def cutting(self) -> CutSettings:
@@ -129,5 +130,5 @@ def tag_listed(
     # The first wave has counted what the listing passes over.
     passed_over = [listed[COUNTED]] if tagging.wave.is_first else []
     counted = [skipped[COUNTED], *passed_over] | "AllCounted" >> beam.Flatten()
-    told = {**skipped, REFS: refs, COUNTED: counted, SOURCES: listed[SOURCES]}
-    return told | replace(tagging, inputs=inputs)
+    settled = {**skipped, REFS: refs, COUNTED: counted, SOURCES: listed[SOURCES]}
+    return settled | replace(tagging, inputs=inputs)

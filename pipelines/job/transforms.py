@@ -184,20 +184,20 @@ class WriteManifest(beam.PTransform):
     Attributes:
       run: of the job.
       wave: the part of the run to commit.
-      told: what the steps before have told of the names, by the names of their outputs; some may be missing.
+      others: outputs of the steps before, besides the files, by their names; some may be missing.
       inputs: what was listed, where workers have listed it.
     """
 
     run: Run
     wave: Wave
-    told: Mapping[str, PCollection[Any]]
+    others: Mapping[str, PCollection[Any]]
     inputs: Inputs | None = None
 
     def expand(self, files: PCollection[StagedFile]) -> PCollection[Accounts]:
         """Apply the transform."""
         # Side inputs are complete before the step begins, so no file moves while another may still be written.
-        told = {name: AsIter(collection) for name, collection in self.told.items()}
-        close = beam.ParDo(CloseWave(self.run, self.wave, self.inputs), files=AsIter(files), **told)
+        side_inputs = {name: AsIter(collection) for name, collection in self.others.items()}
+        close = beam.ParDo(CloseWave(self.run, self.wave, self.inputs), files=AsIter(files), **side_inputs)
         return files.pipeline | "Once" >> beam.Impulse() | "Commit" >> close.with_output_types(Accounts)
 
 
