@@ -30,7 +30,7 @@ from benchmarks.material import ROOT, environment, small_bundle
 from benchmarks.simulated import ARCHIVE, FAILING, check, fingerprint_of, key_of, simulated, simulated_bucket
 from pipelines.inference.bundle import load_bundle
 from pipelines.output.run import PREDICTIONS, Run, new_run_name
-from pipelines.output.tables import FORMAT, ROWS_PER_GROUP
+from pipelines.output.tables import PARQUET_OPTIONS, ROWS_PER_GROUP
 from pipelines.output.writing import PredictionTable
 from pipelines.records import ImageRef, Prediction
 from tools.workers import Cluster, job_service, worker_pool
@@ -143,7 +143,7 @@ def write_earlier(output: Path, bundle_path: Path, numbers: range) -> None:
     for start in range(0, len(tagged), _ROWS_PER_FILE):
         path = output / PREDICTIONS / f"{run.name}-{start}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
-        with pq.ParquetWriter(path, template.schema, **FORMAT) as writer:
+        with pq.ParquetWriter(path, template.schema, **PARQUET_OPTIONS) as writer:
             for group in _groups(tagged[start : start + _ROWS_PER_FILE]):
                 table = template.slice(0, len(group))
                 for name, values in (

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pipelines import storage
 from pipelines.output.footers import FOOTER, Footer, read_footer
 from pipelines.output.geography import GEOMETRY, Extent, as_geoparquet
-from pipelines.output.tables import FORMAT, ROWS_PER_GROUP, ROWS_PER_REGION, open_table, read_each
+from pipelines.output.tables import PARQUET_OPTIONS, ROWS_PER_GROUP, ROWS_PER_REGION, open_table, read_each
 
 MOST_BYTES = 128 << 20
 """Of a file to which others were joined: about a million rows with 17 labels."""
@@ -128,7 +128,7 @@ def _write(path: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
     placed = GEOMETRY in schema.names
     extent = Extent()
     with storage.create(path) as file:
-        with pq.ParquetWriter(file, schema, **FORMAT) as writer:
+        with pq.ParquetWriter(file, schema, **PARQUET_OPTIONS) as writer:
             for table in _regrouped(tables, ROWS_PER_REGION if placed else ROWS_PER_GROUP):
                 extent.add(table)
                 writer.write_table(table, row_group_size=table.num_rows)

@@ -32,7 +32,7 @@ from pipelines.output.manifest import describe_done
 from pipelines.output.recovery import recover_rows
 from pipelines.output.run import PREDICTIONS, RUNS, OutputRun
 from pipelines.output.single_rows import Paths
-from pipelines.output.tables import FORMAT, ROWS_PER_GROUP, OutputError, check_folders, open_table, read_each
+from pipelines.output.tables import PARQUET_OPTIONS, ROWS_PER_GROUP, OutputError, check_folders, open_table, read_each
 from pipelines.output.tags import list_tags, mark_tags
 from pipelines.storage import Move
 from pipelines.supervision import interruption
@@ -205,7 +205,7 @@ def _rewrite(run: Retagging, path: str) -> tuple[str, Changes]:
         # Arrow leaves out of the schema what was added to a file at its end: where its rows lie.
         more_metadata = {key: value for key, value in parquet.metadata.metadata.items() if key not in _OF_ITS_OWN}
     changes = no_changes(run.labels)
-    with storage.create(staged) as file, pq.ParquetWriter(file, schema, **FORMAT) as writer:
+    with storage.create(staged) as file, pq.ParquetWriter(file, schema, **PARQUET_OPTIONS) as writer:
         for table, more in _retagged(run, path):
             # One row group for each of the file's: their statistics are what queries skip rows by.
             writer.write_table(table, row_group_size=max(1, table.num_rows))

@@ -30,7 +30,7 @@ ROWS_PER_GROUP = 8192
 ROWS_PER_REGION = 2048
 """Rows per row group where rows are sorted by place: a query for a region reads few of them."""
 
-FORMAT = {
+PARQUET_OPTIONS = {
     "compression": "zstd",
     # For values that do not repeat, a dictionary with its indices takes 1.5 times as much as the values alone.
     "use_dictionary": dictionary_columns([*PREDICTION_COLUMNS, *SCENE_COLUMNS, *FAILURE_COLUMNS]),
@@ -143,7 +143,7 @@ def write_table(path: str, table: pa.Table) -> None:
       OSError: it cannot be written.
     """
     with storage.create(path) as file:
-        pq.write_table(with_extent(table), file, row_group_size=ROWS_PER_GROUP, **FORMAT)
+        pq.write_table(with_extent(table), file, row_group_size=ROWS_PER_GROUP, **PARQUET_OPTIONS)
 
 
 def count_rows(path: str) -> int:

@@ -19,7 +19,7 @@ from pipelines.output.geography import Extent, along_curve
 from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, Accounts, Run
 from pipelines.output.schema import EMPTY_COLUMNS, Tagged, failure_columns, prediction_columns
 from pipelines.output.staged import Contents, describe_contents
-from pipelines.output.tables import FORMAT, ROWS_PER_GROUP, ROWS_PER_REGION
+from pipelines.output.tables import PARQUET_OPTIONS, ROWS_PER_GROUP, ROWS_PER_REGION
 from pipelines.output.written import StagedFile, Superseded
 from pipelines.records import Empty, Failure, Prediction
 
@@ -163,7 +163,7 @@ class TableWriter:
         table, accounts = self._table.lay_out(self._rows, self._run)
         if self._writer is None:
             self._file = storage.create(self._staged)
-            self._writer = pq.ParquetWriter(self._file, table.schema, **FORMAT)
+            self._writer = pq.ParquetWriter(self._file, table.schema, **PARQUET_OPTIONS)
         self._extent.add(table)
         self._writer.write_table(table, row_group_size=ROWS_PER_REGION if self._by_place else None)
         self._accounts += accounts

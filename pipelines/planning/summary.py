@@ -13,7 +13,7 @@ from pipelines.inference import shift
 from pipelines.inference.intervals import Interval
 from pipelines.inference.scale import count_oversized
 from pipelines.output.run import Accounts, Run
-from pipelines.output.tables import FORMAT
+from pipelines.output.tables import PARQUET_OPTIONS
 from pipelines.output.writing import PredictionTable
 from pipelines.planning import estimate
 from pipelines.planning.census import Census
@@ -75,7 +75,7 @@ def _bytes_per_row(table: pa.Table) -> float:
     sizes = []
     for part in (table, table.slice(0, 0)):
         file = io.BytesIO()
-        pq.write_table(part, file, **FORMAT)
+        pq.write_table(part, file, **PARQUET_OPTIONS)
         sizes.append(len(file.getvalue()))
     rows: int = table.num_rows
     return (sizes[0] - sizes[1]) / rows

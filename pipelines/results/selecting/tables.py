@@ -13,7 +13,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from pipelines.output.geography import BOUNDS, GEOMETRY, Extent, as_geoparquet
-from pipelines.output.tables import FORMAT, ROWS_PER_GROUP
+from pipelines.output.tables import PARQUET_OPTIONS, ROWS_PER_GROUP
 from pipelines.results.selecting.selection import Selection
 
 SEPARATOR = ";"
@@ -46,7 +46,7 @@ def write_parquet(selection: Selection, file: IO[bytes]) -> int:
     schema = selection.columns
     extent, rows = Extent(), 0
     own = {key: value for key, value in (schema.metadata or {}).items() if key not in extent.metadata()}
-    with pq.ParquetWriter(file, as_geoparquet(schema.with_metadata(own)), **FORMAT) as writer:
+    with pq.ParquetWriter(file, as_geoparquet(schema.with_metadata(own)), **PARQUET_OPTIONS) as writer:
         for table in _groups(selection.read(schema.names)):
             extent.add(table)
             writer.write_table(table.replace_schema_metadata(own))
