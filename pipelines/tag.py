@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipelines.inference.bundle import Bundle
     from pipelines.inference.precision import Choice
     from pipelines.quicklook.picture import Panel
-    from pipelines.quicklook.tagging import Tagged
+    from pipelines.quicklook.tagged import Tagged
     from pipelines.records import Listed
     from pipelines.scenes.documents import Documents
     from pipelines.scenes.grid import Grid
@@ -71,7 +71,7 @@ def _tag(options: argparse.Namespace) -> int:
     from pipelines.images import ignore_metadata_warnings
     from pipelines.inference.bundle import load_bundle
     from pipelines.listing import list_images
-    from pipelines.quicklook.tagging import tag_images
+    from pipelines.quicklook.tagged import tag_images
 
     ignore_metadata_warnings()
     grid = read_grid(options.tile, options.stride, options.min_valid, options.edge, options.mask, options.nodata)
@@ -102,7 +102,7 @@ def _cut(listed: Sequence[Listed], grid: Grid, rendering: Rendering, documents: 
     """Cut scenes into windows, and print how scenes are shown that had to be sampled for it."""
     from pipelines.images.limits import MAX_PIXELS
     from pipelines.listing.scenes import CutSettings, cut_scenes
-    from pipelines.quicklook.tagging import sampled_renderings
+    from pipelines.quicklook.tagged import sampled_renderings
     from pipelines.scenes.ground import check_installed
 
     check_installed()

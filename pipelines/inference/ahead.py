@@ -12,7 +12,7 @@ from functools import lru_cache
 from pipelines.inference import BATCH_SIZE
 from pipelines.inference.bundle import BundleError, load_bundle
 from pipelines.inference.engines import open_engine
-from pipelines.inference.tagging import Predictor
+from pipelines.inference.predictor import Predictor
 from pipelines.records import Failure, Image, Prediction
 from pipelines.supervision import interruption
 

@@ -16,8 +16,8 @@ from pipelines.inference import BATCH_SIZE
 from pipelines.inference.bundle import Bundle, BundleError, load_bundle
 from pipelines.inference.engines import open_engine
 from pipelines.inference.precision import can_bfloat16, lacks_openvino
+from pipelines.inference.predictor import Predictor
 from pipelines.inference.processor import bfloat16_units
-from pipelines.inference.tagging import Predictor
 from pipelines.job.predicting import PredictSettings
 from pipelines.job.preparation import (
     Attempt,

@@ -15,7 +15,7 @@ from pipelines.images import ImageError, Resized
 from pipelines.images.parts import Box
 from pipelines.inference.ahead import IMAGES_PER_CALL, run_model
 from pipelines.inference.engines import Engine
-from pipelines.inference.tagging import Predictor
+from pipelines.inference.predictor import Predictor
 from pipelines.job.predicting import PredictSettings
 from pipelines.reading.ahead import LookAhead
 from pipelines.reading.parts import Parts

@@ -15,7 +15,7 @@ from typing import TypeVar
 from pipelines import storage
 from pipelines.images import Resized
 from pipelines.inference.ahead import IMAGES_PER_CALL
-from pipelines.inference.tagging import Predictor
+from pipelines.inference.predictor import Predictor
 from pipelines.reading.crew import Crew
 from pipelines.reading.fetched import Fetched, Refusal
 from pipelines.reading.queues import Queue, Result

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipelines.inference.ahead import InferenceAhead
-from pipelines.inference.tagging import Predictor
+from pipelines.inference.predictor import Predictor
 from pipelines.reading.ahead import LookAhead, PredictAhead
 from pipelines.reading.queues import Queue
 from pipelines.reading.source import Source

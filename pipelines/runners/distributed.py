@@ -24,8 +24,8 @@ from pipelines.commandline.printing import log
 from pipelines.credentials import without_secrets
 from pipelines.errors import StillRunningError, quantity
 from pipelines.job.counters import read_meter
+from pipelines.job.pipeline import TagImages, tag_listed
 from pipelines.job.preparation import inputs_of
-from pipelines.job.tagging import TagImages, tag_listed
 from pipelines.listing import STANDARD_INPUT, anchor, list_images
 from pipelines.listing.inputs import spread
 from pipelines.output.lock import check_still_held

@@ -16,9 +16,9 @@ from pipelines.commandline.printing import log
 from pipelines.errors import ExitCode, ScenetagsError, StillRunningError
 from pipelines.images import ImageError
 from pipelines.inference.engines import check_engine
-from pipelines.inference.tagging import Predictor
+from pipelines.inference.predictor import Predictor
+from pipelines.job.pipeline import TagImages
 from pipelines.job.preparation import join_output, model_of
-from pipelines.job.tagging import TagImages
 from pipelines.output.compatible import kind_of_run
 from pipelines.output.lock import drop_shadows
 from pipelines.output.manifest import mark

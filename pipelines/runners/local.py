@@ -20,10 +20,10 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from pipelines.archives.packed import PackedNames
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.printing import log
+from pipelines.job.pipeline import TagImages
 from pipelines.job.preparation import inputs_of
 from pipelines.job.steps.names import TakeNames
 from pipelines.job.steps.step import POSTPONED
-from pipelines.job.tagging import TagImages
 from pipelines.job.transforms import SkipTaggedInMemory
 from pipelines.listing import list_images
 from pipelines.output.manifest import read_accounts

@@ -10,9 +10,9 @@ from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import UsageError
 from pipelines.inference.engines import choose_engine
 from pipelines.inference.gpu import tensorflow_has_gpu
+from pipelines.job.pipeline import TagImages
 from pipelines.job.predictor_process import Settings
 from pipelines.job.processes import in_processes, share_out
-from pipelines.job.tagging import TagImages
 from pipelines.reading.source import stream_of
 from pipelines.records import ImageRef
 from pipelines.runners.waves import Waves

@@ -76,7 +76,7 @@ class Worker:
 def _bear(programs: IO[str], told: int) -> None:
     """Fork a worker for each line that comes in, until there are no more."""
     import pipelines.inference.engines
-    import pipelines.job.tagging
+    import pipelines.job.pipeline
     import pipelines.output.commit  # noqa: F401
 
     # Nobody waits for the workers.

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipelines.inference.ahead import IMAGES_PER_CALL, InferenceAhead, run_model
-from pipelines.inference.tagging import Predictor
+from pipelines.inference.predictor import Predictor
 from pipelines.records import Failure, Image, ImageRef, Prediction
 
 

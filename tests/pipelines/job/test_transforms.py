@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from pipelines.images import DecodeSettings
 from pipelines.inference.ahead import Model
 from pipelines.inference.bundle import load_bundle
-from pipelines.inference.tagging import Predictor
+from pipelines.inference.predictor import Predictor
+from pipelines.job.pipeline import TagImages, tag_listed
 from pipelines.job.predicting import PredictSettings
-from pipelines.job.tagging import TagImages, tag_listed
 from pipelines.job.transforms import PredictImages, SkipTaggedInMemory
 from pipelines.listing.inputs import Inputs
 from pipelines.output.lock import hold_output

@@ -15,7 +15,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from pipelines import storage
 from pipelines.commandline.flags import parse_predict
 from pipelines.inference.ahead import Model
-from pipelines.job.tagging import TagImages, tag_listed
+from pipelines.job.pipeline import TagImages, tag_listed
 from pipelines.listing.inputs import Inputs
 from pipelines.output import partitions
 from pipelines.output.lock import LOCK, hold_output

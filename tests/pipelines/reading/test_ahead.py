@@ -15,7 +15,7 @@ from pipelines.archives import Admit
 from pipelines.images import DecodeSettings, Resized, decode_resized
 from pipelines.images.limits import Limits
 from pipelines.inference.ahead import IMAGES_PER_CALL
-from pipelines.inference.tagging import Predictor
+from pipelines.inference.predictor import Predictor
 from pipelines.reading import ahead as reading_ahead
 from pipelines.reading.ahead import LookAhead, PredictAhead
 from pipelines.reading.source import ImageSource

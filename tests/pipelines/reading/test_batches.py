@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipelines.images import DecodeSettings
 from pipelines.images.limits import Limits
-from pipelines.inference.tagging import Predictor
+from pipelines.inference.predictor import Predictor
 from pipelines.reading.batches import PredictInBatches
 from pipelines.reading.source import ImageSource
 from pipelines.records import Failure, ImageRef, Prediction

@@ -13,7 +13,7 @@ from pipelines.images.rendering import NO_RENDERING
 from pipelines.inference import engines
 from pipelines.inference.ahead import Model
 from pipelines.inference.bundle import Bundle
-from pipelines.job.tagging import TagImages
+from pipelines.job.pipeline import TagImages
 from pipelines.listing.scenes import CutSettings
 from pipelines.output.run import Run
 from pipelines.records import ImageRef, Span

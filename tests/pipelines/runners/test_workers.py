@@ -20,7 +20,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines import predict
 from pipelines.inference.bundle import LITERT_MODEL
-from pipelines.inference.tagging import Predictor
+from pipelines.inference.predictor import Predictor
 from pipelines.job.release import running_release
 from pipelines.runners import jobs
 from tests.image_files import encode, exif, picture, unmarked_rgba_jpeg

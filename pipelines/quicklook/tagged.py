@@ -14,7 +14,7 @@ from pipelines.inference.ahead import run_model
 from pipelines.inference.bundle import Bundle
 from pipelines.inference.engines import open_engine
 from pipelines.inference.precision import Choice, choose_precision
-from pipelines.inference.tagging import Predictor
+from pipelines.inference.predictor import Predictor
 from pipelines.reading import READS_IN_FLIGHT
 from pipelines.reading.ahead import LookAhead
 from pipelines.reading.source import ImageSource
