@@ -135,8 +135,8 @@ def test_the_figures_are_those_of_a_count_by_hand(
     assert "images: 25 in both (2 with a changed file), 15 only in A (2 failed in B), 15 only" in printed
 
 
-def test_many_labels_are_counted_in_queries_of_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # One query about 1,000 labels took 24 GB.
+def test_queries_do_not_grow_with_the_number_of_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # One query with expressions for each of 1,000 labels took 24 GB.
     labels = [f"label {number}" for number in range(45)]
     paths = [f"{number}.jpg" for number in range(5)]
     a, b = (random_rows(Random(seed), labels, paths) for seed in (1, 2))
@@ -151,7 +151,8 @@ def test_many_labels_are_counted_in_queries_of_few(tmp_path: Path, monkeypatch: 
 
     found = figures(outputs, tmp_path, f"--html={tmp_path}/page.html")
 
-    assert max(query.count("FILTER") for query in asked) <= 60
+    assert len(asked) < 20
+    assert max(map(len, asked)) < 500
     assert [tag["tag"] for tag in found["tags"]] == labels
     page = (tmp_path / "page.html").read_text()
     for tag in found["tags"]:

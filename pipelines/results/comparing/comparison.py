@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.output.footers import Footer
-from pipelines.results.comparing.matching import MATCHED, count, matched, rows
+from pipelines.results.comparing.matching import BY_LABEL, MATCHED, count, matched, rows
 from pipelines.results.files import NoOutputError
 from pipelines.results.outputs import Output
 
@@ -18,8 +18,6 @@ GAINED, LOST = "gained", "lost"
 MOST_SHOWN = 20
 """Images among the largest changes."""
 
-_AT_ONCE = 20
-"""Labels that a query is about: DuckDB takes time, and for examples memory, with the square of their number."""
 _DIGITS = 6
 
 
@@ -149,7 +147,7 @@ def compare(
     of_a, of_b = (footer.labels for footer in footers)
     labels = tuple(tags) or tuple(dict.fromkeys((*of_a, *of_b)))
     with matched(outputs, footers, labels) as database:
-        images = _images(database, len(labels))
+        images = _images(database)
         if not images.both:
             for name, output in zip("ab", outputs, strict=True):
                 if not count(database, f"SELECT count(*) FROM {name}"):
@@ -183,10 +181,9 @@ def differing(footers: Sequence[Footer]) -> list[str]:
     return [name for name, is_same in same.items() if not is_same]
 
 
-def _images(database: DuckDBPyConnection, labels: int) -> Images:
+def _images(database: DuckDBPyConnection) -> Images:
     others = "a.fingerprint IS DISTINCT FROM b.fingerprint"
-    differing = " OR ".join(f"a.t_{number} <> b.t_{number}" for number in range(labels))
-    counts = f"count(*), count(*) FILTER (WHERE {others}), count(*) FILTER (WHERE {differing})"
+    counts = f"count(*), count(*) FILTER (WHERE {others}), count(*) FILTER (WHERE a.tags <> b.tags)"
     [[both, replaced, other_tags]] = rows(database, f"SELECT {counts} FROM {MATCHED}")
     only_a, only_b = (count(database, f"SELECT count(*) FROM {name}") - both for name in "ab")
     # An output has one row for each image, so what failed in it is not among its predictions.
@@ -198,41 +195,31 @@ def _images(database: DuckDBPyConnection, labels: int) -> Images:
 
 
 def _tags(database: DuckDBPyConnection, labels: Sequence[str]) -> list[TagChanges]:
-    changes = []
-    for part in _parts(len(labels)):
-        figures = [
-            figure
-            for number in part
-            for figure in (
-                f"count(*) FILTER (WHERE a.t_{number} AND b.t_{number})",
-                f"count(*) FILTER (WHERE b.t_{number} AND NOT a.t_{number})",
-                f"count(*) FILTER (WHERE a.t_{number} AND NOT b.t_{number})",
-                f"avg(abs(b.p_{number} - a.p_{number}))",
-                f"max(abs(b.p_{number} - a.p_{number}))",
-            )
-        ]
-        [found] = rows(database, f"SELECT {', '.join(figures)} FROM {MATCHED}")
-        each = iter(found)
-        changes += [
-            TagChanges(labels[number], next(each), next(each), next(each), _rounded(next(each)), _rounded(next(each)))
-            for number in part
-        ]
-    return changes
+    found = rows(
+        database,
+        "SELECT number, count(*) FILTER (WHERE tag_a AND tag_b), count(*) FILTER (WHERE tag_b AND NOT tag_a), "
+        f"count(*) FILTER (WHERE tag_a AND NOT tag_b), avg(change), max(change) FROM {BY_LABEL} "
+        "GROUP BY number ORDER BY number",
+    )
+    return [
+        TagChanges(labels[number], kept, gained, lost, _rounded(mean), _rounded(largest))
+        for number, kept, gained, lost, mean, largest in found
+    ]
 
 
 def _largest(database: DuckDBPyConnection, labels: Sequence[str], shared: Sequence[int]) -> list[Change]:
     if not shared:
         return []
-    largest = ", ".join(f"abs(b.p_{number} - a.p_{number})" for number in shared)
-    pairs = ", ".join(f"a.p_{number}, b.p_{number}" for number in shared)
+    # Of all labels that both models know: for the others, there is no difference.
+    largest = "list_max([abs(pair[2] - pair[1]) for pair in list_zip(a.probabilities, b.probabilities)])"
     found = rows(
         database,
-        f"SELECT path, b.fingerprint, {pairs} FROM {MATCHED} "
-        f"ORDER BY greatest({largest}) DESC, path LIMIT {MOST_SHOWN}",
+        f"SELECT path, b.fingerprint, a.probabilities, b.probabilities FROM {MATCHED} "
+        f"ORDER BY {largest} DESC, path LIMIT {MOST_SHOWN}",
     )
     changes = []
-    for path, fingerprint, *probabilities in found:
-        by_tag = zip((labels[number] for number in shared), probabilities[::2], probabilities[1::2], strict=True)
+    for path, fingerprint, of_a, of_b in found:
+        by_tag = ((labels[number], of_a[number], of_b[number]) for number in shared)
         tag, a, b = max(by_tag, key=lambda change: abs(change[2] - change[1]))
         if a != b:
             changes.append(Change(path, tag, round(a, _DIGITS), round(b, _DIGITS), fingerprint or ""))
@@ -243,31 +230,21 @@ def _examples(
     database: DuckDBPyConnection, labels: Sequence[str], most: int
 ) -> dict[tuple[str, str], Sequence[Change]]:
     """Choose images for each tag: the largest changes; of equal ones, the last by their paths."""
-    examples: dict[tuple[str, str], Sequence[Change]] = {}
-    for part in _parts(len(labels)):
-        wanted = [
-            (number, kind, f"{one}.t_{number} AND NOT {other}.t_{number}")
-            for number in part
-            for kind, one, other in ((GAINED, "b", "a"), (LOST, "a", "b"))
+    found = rows(
+        database,
+        "SELECT number, tag_b, arg_max({'path': path, 'a': a, 'b': b, 'fingerprint': fingerprint}, "
+        f"{{'change': coalesce(change, 0), 'path': path}}, {most}) FROM {BY_LABEL} WHERE tag_a <> tag_b "
+        "GROUP BY number, tag_b",
+    )
+    examples: dict[tuple[str, str], Sequence[Change]] = {
+        (label, kind): [] for label in labels for kind in (GAINED, LOST)
+    }
+    for number, is_gained, chosen in found:
+        label = labels[number]
+        examples[label, GAINED if is_gained else LOST] = [
+            Change(one["path"], label, one["a"], one["b"], one["fingerprint"] or "") for one in chosen
         ]
-        chosen = ", ".join(
-            f"arg_max({{'path': path, 'a': a.p_{number}, 'b': b.p_{number}, 'fingerprint': b.fingerprint}}, "
-            f"{{'change': coalesce(abs(b.p_{number} - a.p_{number}), 0), 'path': path}}, {most}) "
-            f"FILTER (WHERE {condition})"
-            for number, _, condition in wanted
-        )
-        [found] = rows(database, f"SELECT {chosen} FROM {MATCHED}")
-        for (number, kind, _), of_kind in zip(wanted, found, strict=True):
-            label = labels[number]
-            examples[label, kind] = [
-                Change(one["path"], label, one["a"], one["b"], one["fingerprint"] or "") for one in of_kind or ()
-            ]
     return examples
-
-
-def _parts(labels: int) -> Iterator[range]:
-    """Divide the numbers of labels into ranges, each for a query of its own."""
-    return (range(first, min(first + _AT_ONCE, labels)) for first in range(0, labels, _AT_ONCE))
 
 
 def _rounded(number: float | None) -> float | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pipelines.output.footers import Footer
 from pipelines.output.run import FAILURES
@@ -25,8 +26,13 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 MATCHED = "a JOIN b USING (path)"
-"""The images that both outputs have; each table has `path` and `fingerprint`, and for each label its `t_N` (whether it
-is a tag), and its `p_N` (the probability, null where the model does not know the label)."""
+"""The images that both outputs have; each table has `path` and `fingerprint`, and with an item for each label `tags`
+(whether it is one) and `probabilities` (null where the model does not know the label)."""
+
+BY_LABEL = "by_label"
+"""The same, with a row for each label of an image: `path`, `fingerprint` (in B), the `number` of the label, `tag_a`,
+`tag_b`, the probabilities `a` and `b`, and `change`, their difference without its sign. With columns for each label,
+DuckDB would have to plan thousands of expressions."""
 
 _SHARE_OF_MEMORY = 4
 _PATHS = pa.schema([("path", pa.string())])
@@ -63,6 +69,11 @@ def matched(
                 for name, output, footer in zip("ab", outputs, footers, strict=True):
                     _load(database, name, output, footer, labels)
                     _load_failures(database, f"failed_{name}", output)
+                database.execute(
+                    f"CREATE VIEW {BY_LABEL} AS SELECT *, abs(b - a) AS change FROM (SELECT path, b.fingerprint, "
+                    f"unnest(range({len(labels)})) AS number, unnest(a.tags) AS tag_a, unnest(b.tags) AS tag_b, "
+                    f"unnest(a.probabilities) AS a, unnest(b.probabilities) AS b FROM {MATCHED})"
+                )
                 yield database
         except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
             reason = str(error).partition("\n")[0]
@@ -86,16 +97,26 @@ def _load(database: DuckDBPyConnection, name: str, output: Output, footer: Foote
     columns = {number: footer.columns[label] for number, label in enumerate(labels) if label in footer.columns}
     fields = [("path", pa.string()), ("fingerprint", pa.string()), ("tags", pa.list_(pa.string()))]
     schema = pa.schema([*fields, *((column, pa.float32()) for column in columns.values())])
-    types = "".join(f", t_{number} BOOLEAN, p_{number} FLOAT" for number in range(len(labels)))
-    database.execute(f"CREATE TABLE {name} (path VARCHAR, fingerprint VARCHAR{types})")
+    database.execute(f"CREATE TABLE {name} (path VARCHAR, fingerprint VARCHAR, tags BOOLEAN[], probabilities FLOAT[])")
     for batch in output.pieces(schema, made_with=footer):
-        marks = mark_tags(batch.column("tags"), labels)
-        by_name = {"path": batch.column("path"), "fingerprint": batch.column("fingerprint")}
-        for number in range(len(labels)):
-            by_name[f"t_{number}"] = pa.array(np.ascontiguousarray(marks[:, number]))
-            known = columns.get(number)
-            by_name[f"p_{number}"] = batch.column(known) if known else pa.nulls(batch.num_rows, pa.float32())
+        probabilities = np.full((batch.num_rows, len(labels)), np.nan, np.float32)
+        for number, column in columns.items():
+            probabilities[:, number] = batch.column(column).to_numpy(zero_copy_only=False)
+        # With the names of the table's columns, and in their order.
+        by_name = {
+            "path": batch.column("path"),
+            "fingerprint": batch.column("fingerprint"),
+            "tags": _as_lists(mark_tags(batch.column("tags"), labels)),
+            "probabilities": _as_lists(probabilities),
+        }
         _insert(database, name, pa.table(by_name))
+
+
+def _as_lists(items: NDArray[Any]) -> pa.ListArray:
+    """Return each row as a list; in it, what is not a number is null."""
+    rows, length = items.shape
+    ends = np.arange(rows + 1, dtype=np.int32) * length
+    return pa.ListArray.from_arrays(pa.array(ends), pa.array(items.ravel(), from_pandas=True))
 
 
 def _load_failures(database: DuckDBPyConnection, name: str, output: Output) -> None:
