@@ -31,7 +31,7 @@ from pipelines.reading.source import ImageSource
 from pipelines.records import ImageRef
 from pipelines.storage import stores
 from pipelines.storage.buckets import BucketStore
-from pipelines.storage.objects import PAGE_SIZE, Entry, Page
+from pipelines.storage.objects import Entry, Page, PageRequest
 
 ARCHIVE = "gs://simulated/chips"
 FOLDER = "chips/"
@@ -55,20 +55,12 @@ class SimulatedBucket:
     def look_up(self, bucket: str, key: str) -> Entry:
         raise FileNotFoundError(key)
 
-    def page(
-        self,
-        bucket: str,
-        prefix: str,
-        following: str | None = None,
-        delimiter: str = "",
-        after: str = "",
-        most: int = PAGE_SIZE,
-    ) -> Page:
-        if not FOLDER.startswith(prefix):
+    def page(self, asked: PageRequest) -> Page:
+        if not FOLDER.startswith(asked.prefix):
             return Page((), (), None)
-        first = bisect_right(range(self._count), following or after, key=key_of)
-        numbers = range(first, min(first + most, self._count))
-        entries = [Entry(f"gs://{bucket}/{key_of(n)}", 15_000 + n % 1000, fingerprint_of(n)) for n in numbers]
+        first = bisect_right(range(self._count), asked.following or asked.after, key=key_of)
+        numbers = range(first, min(first + asked.most, self._count))
+        entries = [Entry(f"gs://{asked.bucket}/{key_of(n)}", 15_000 + n % 1000, fingerprint_of(n)) for n in numbers]
         return Page(entries, (), key_of(numbers[-1]) if numbers.stop < self._count else None)
 
 

@@ -37,10 +37,10 @@ from pipelines.storage.objects import (
     ANSWER_SECONDS,
     CONNECT_SECONDS,
     CONNECTIONS,
-    PAGE_SIZE,
     Access,
     Entry,
     Page,
+    PageRequest,
     Stored,
 )
 from pipelines.storage.patience import patiently
@@ -203,24 +203,22 @@ class AmazonObjects:
         entry = _entry(bucket, key, answer["ContentLength"], answer["ETag"])
         return entry._replace(marked=is_marked(answer.get("ContentEncoding")))
 
-    def page(
-        self,
-        bucket: str,
-        prefix: str,
-        following: str | None = None,
-        delimiter: str = "",
-        after: str = "",
-        most: int = PAGE_SIZE,
-    ) -> Page:
+    def page(self, asked: PageRequest) -> Page:
         """List a page of objects."""
-        place = {"ContinuationToken": following} if following else {"StartAfter": after} if after else {}
+        first = {"StartAfter": asked.after} if asked.after else {}
+        place = {"ContinuationToken": asked.following} if asked.following else first
         with _translated_errors():
             answer = self._client.list_objects_v2(
-                Bucket=bucket, Prefix=prefix, Delimiter=delimiter, MaxKeys=most, **place, **self._payer
+                Bucket=asked.bucket,
+                Prefix=asked.prefix,
+                Delimiter=asked.delimiter,
+                MaxKeys=asked.most,
+                **place,
+                **self._payer,
             )
         found = answer.get("Contents", ())
         return Page(
-            [_entry(bucket, listed["Key"], listed["Size"], listed["ETag"]) for listed in found],
+            [_entry(asked.bucket, listed["Key"], listed["Size"], listed["ETag"]) for listed in found],
             [folder["Prefix"] for folder in answer.get("CommonPrefixes", ())],
             answer.get("NextContinuationToken"),
         )

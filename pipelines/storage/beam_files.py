@@ -20,7 +20,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines.credentials import without_secrets
 from pipelines.storage.errors import NoAccessError, refused, unreachable
-from pipelines.storage.objects import PAGE_SIZE, Entry, Page, Stored
+from pipelines.storage.objects import Entry, Page, PageRequest, Stored
 
 _BYTES_AT_ONCE = 1 << 20
 _EXTRAS = {"hdfs": "hadoop", "azfs": "azure"}
@@ -79,17 +79,9 @@ class BeamObjects:
                 raise FileNotFoundError(errno.ENOENT, "it is a folder")
             return _entry(found)
 
-    def page(
-        self,
-        bucket: str,
-        prefix: str,
-        following: str | None = None,
-        delimiter: str = "",
-        after: str = "",
-        most: int = PAGE_SIZE,
-    ) -> Page:
+    def page(self, asked: PageRequest) -> Page:
         """List all files whose names start with a prefix, as one page; folders are never requested."""
-        path = self._path(bucket, prefix)
+        path = self._path(asked.bucket, asked.prefix)
         with self._translated_errors(path):
             # A file system with folders lists a folder, not a prefix.
             listed = self._list(posixpath.dirname(path) if self._system.has_dirs() else path)

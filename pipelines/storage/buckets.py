@@ -11,6 +11,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import IO, TypeVar
 
 from pipelines.storage.errors import ChangedFileError, NoAccessError, UnsupportedStorageError
@@ -18,7 +19,17 @@ from pipelines.storage.gzipped import bytes_of_head, is_compressed, unpack, unpa
 from pipelines.storage.locks.leases import lease
 from pipelines.storage.locks.objects import LockObject, read_owner
 from pipelines.storage.object_files import IN_MEMORY, READ_AHEAD, open_ranges, open_upload
-from pipelines.storage.objects import CONNECTIONS, PAGE_SIZE, Entry, LimitedBuffer, Move, Objects, Page, Stored
+from pipelines.storage.objects import (
+    CONNECTIONS,
+    PAGE_SIZE,
+    Entry,
+    LimitedBuffer,
+    Move,
+    Objects,
+    Page,
+    PageRequest,
+    Stored,
+)
 from pipelines.storage.patience import patiently
 from pipelines.storage.spelling import unmarked
 
@@ -259,14 +270,13 @@ class BucketStore:
 
     def _pages(self, path: str, delimiter: str = "", after: str = "", most: int = PAGE_SIZE) -> Iterator[Page]:
         bucket, prefix = _split(path)
-        behind = _split(after)[1] if after else ""
-        following = None
+        asked = PageRequest(bucket, prefix, delimiter, _split(after)[1] if after else "", most)
         while True:
-            page = patiently(lambda: self._objects.page(bucket, prefix, following, delimiter, behind, most))  # noqa: B023
+            page = patiently(partial(self._objects.page, asked))
             yield page
-            following = page.following
-            if following is None:
+            if page.following is None:
                 return
+            asked = asked._replace(following=page.following)
 
 
 def _side_by_side(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:

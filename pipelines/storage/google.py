@@ -27,10 +27,10 @@ from pipelines.storage.objects import (
     ANSWER_SECONDS,
     CONNECT_SECONDS,
     CONNECTIONS,
-    PAGE_SIZE,
     Access,
     Entry,
     Page,
+    PageRequest,
     Stored,
 )
 
@@ -131,29 +131,21 @@ class GoogleObjects:
             blob.reload(**_ATTEMPT)
         return _entry(bucket, blob)._replace(marked=is_marked(blob.content_encoding))
 
-    def page(
-        self,
-        bucket: str,
-        prefix: str,
-        following: str | None = None,
-        delimiter: str = "",
-        after: str = "",
-        most: int = PAGE_SIZE,
-    ) -> Page:
+    def page(self, asked: PageRequest) -> Page:
         """List a page of objects."""
         with _translated_errors():
             listing = self._client.list_blobs(
-                self._bucket(bucket),
-                prefix=prefix,
-                delimiter=delimiter or None,
-                page_token=following,
-                start_offset=after or None,
-                page_size=most,
+                self._bucket(asked.bucket),
+                prefix=asked.prefix,
+                delimiter=asked.delimiter or None,
+                page_token=asked.following,
+                start_offset=asked.after or None,
+                page_size=asked.most,
                 fields=_LISTED,
                 **_ATTEMPT,
             )
             found = next(listing.pages, ())
-            entries = [_entry(bucket, blob) for blob in found]
+            entries = [_entry(asked.bucket, blob) for blob in found]
             return Page(entries, sorted(listing.prefixes), listing.next_page_token)
 
     def _bucket(self, bucket: str) -> storage.Bucket:

@@ -61,6 +61,27 @@ class Stored(NamedTuple):
     marked: bool = False
 
 
+class PageRequest(NamedTuple):
+    """A page of a listing, as it is asked for.
+
+    Attributes:
+      bucket: to list.
+      prefix: of the keys of its objects.
+      delimiter: with one, only objects directly below the prefix are listed, and the folders there.
+      after: a key: those that come after it are listed. A provider may list the key itself, too, and one that cannot
+        begin in the middle lists all.
+      most: objects in a page; a provider may list more.
+      following: token of the page; None for the first.
+    """
+
+    bucket: str
+    prefix: str
+    delimiter: str = ""
+    after: str = ""
+    most: int = PAGE_SIZE
+    following: str | None = None
+
+
 class Page(NamedTuple):
     """A page of a listing.
 
@@ -150,26 +171,8 @@ class Objects(Protocol):
         """Return an object's metadata without reading it."""
         ...
 
-    def page(
-        self,
-        bucket: str,
-        prefix: str,
-        following: str | None = None,
-        delimiter: str = "",
-        after: str = "",
-        most: int = PAGE_SIZE,
-    ) -> Page:
-        """List a page of the objects whose keys start with a prefix, in the order of their keys' UTF-8.
-
-        Args:
-          bucket: to list.
-          prefix: of the keys.
-          following: token of the page.
-          delimiter: with one, only objects directly below the prefix are listed, and the folders there.
-          after: a key: those that come after it are listed. A provider may list the key itself, too, and one that
-            cannot begin in the middle lists all.
-          most: objects in a page; a provider may list more.
-        """
+    def page(self, asked: PageRequest) -> Page:
+        """List a page of objects, in the order of their keys' UTF-8."""
         ...
 
 

@@ -18,7 +18,7 @@ from pipelines.listing.dividing import divide_area, find_borders, successor
 from pipelines.records import Failure
 from pipelines.storage import stores
 from pipelines.storage.buckets import BucketStore
-from pipelines.storage.objects import PAGE_SIZE, Page
+from pipelines.storage.objects import Page, PageRequest
 from tests.conftest import Bucket
 from tests.pipelines.listing.test_folders import Simulated
 
@@ -101,16 +101,8 @@ def test_pictures_of_bundles_are_left_out_wherever_a_range_begins(monkeypatch: p
 class Disordered(Simulated):
     """A bucket that lists in another order."""
 
-    def page(
-        self,
-        bucket: str,
-        prefix: str,
-        following: str | None = None,
-        delimiter: str = "",
-        after: str = "",
-        most: int = PAGE_SIZE,
-    ) -> Page:
-        return Page(super().page(bucket, prefix).entries[::-1], (), None)
+    def page(self, asked: PageRequest) -> Page:
+        return Page(super().page(PageRequest(asked.bucket, asked.prefix)).entries[::-1], (), None)
 
 
 def test_a_range_of_a_bucket_without_order_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:

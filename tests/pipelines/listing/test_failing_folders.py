@@ -15,7 +15,7 @@ from pipelines.listing import InputError, list_images
 from pipelines.records import Failure, Listed
 from pipelines.storage import TransientError, local, patience, stores
 from pipelines.storage.buckets import BucketStore
-from pipelines.storage.objects import PAGE_SIZE, Page
+from pipelines.storage.objects import Page, PageRequest
 from tests.pipelines.listing.test_folders import Simulated, plant
 
 Break = Callable[[str, int, int], Counter[str]]
@@ -117,20 +117,12 @@ class Failing(Simulated):
         self.times = times
         self.failing = 2 * page
 
-    def page(
-        self,
-        bucket: str,
-        prefix: str,
-        following: str | None = None,
-        delimiter: str = "",
-        after: str = "",
-        most: int = PAGE_SIZE,
-    ) -> Page:
-        begin = int(following or 0)
+    def page(self, asked: PageRequest) -> Page:
+        begin = int(asked.following or 0)
         if begin == self.failing and self.times:
             self.times -= 1
             raise TransientError(errno.EIO, "Service Unavailable (503)")
-        entries = super().page(bucket, prefix).entries
+        entries = super().page(PageRequest(asked.bucket, asked.prefix)).entries
         return Page(entries[begin : begin + 2], (), str(begin + 2) if begin + 2 < len(entries) else None)
 
 

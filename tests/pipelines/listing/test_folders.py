@@ -16,7 +16,7 @@ from pipelines.listing.names import compile_pattern
 from pipelines.records import Failure
 from pipelines.storage import stores
 from pipelines.storage.buckets import BucketStore
-from pipelines.storage.objects import PAGE_SIZE, Entry, Page
+from pipelines.storage.objects import Entry, Page, PageRequest
 
 
 def plant(folder: Path, *names: str) -> Path:
@@ -131,19 +131,11 @@ class Simulated:
             raise FileNotFoundError
         return Entry(f"gs://{bucket}/{key}", 0, "")
 
-    def page(
-        self,
-        bucket: str,
-        prefix: str,
-        following: str | None = None,
-        delimiter: str = "",
-        after: str = "",
-        most: int = PAGE_SIZE,
-    ) -> Page:
-        behind = following or after
-        keys = [key for key in self.keys if key.startswith(prefix) and key > behind]
-        entries = [Entry(f"gs://{bucket}/{key}", 0, "") for key in keys[:most]]
-        return Page(entries, (), keys[most - 1] if len(keys) > most else None)
+    def page(self, asked: PageRequest) -> Page:
+        behind = asked.following or asked.after
+        keys = [key for key in self.keys if key.startswith(asked.prefix) and key > behind]
+        entries = [Entry(f"gs://{asked.bucket}/{key}", 0, "") for key in keys[: asked.most]]
+        return Page(entries, (), keys[asked.most - 1] if len(keys) > asked.most else None)
 
 
 @given(tree=TREES, pattern=PATTERNS, only_folders=st.booleans())

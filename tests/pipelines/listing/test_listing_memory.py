@@ -26,10 +26,11 @@ class Simulated:
     def look_up(self, bucket, key):
         raise FileNotFoundError
 
-    def page(self, bucket, prefix, following=None, delimiter="", after="", most=1000):
-        start = int(following or 0)
+    def page(self, asked):
+        start = int(asked.following or 0)
         numbers = range(start, min(start + A_PAGE, OBJECTS))
-        entries = [Entry(f"gs://{bucket}/{prefix}train_{n:08}.jpg", 15_000 + n, str(10**15 + n)) for n in numbers]
+        path = f"gs://{asked.bucket}/{asked.prefix}train"
+        entries = [Entry(f"{path}_{n:08}.jpg", 15_000 + n, str(10**15 + n)) for n in numbers]
         return Page(entries, (), str(numbers.stop) if numbers.stop < OBJECTS else None)
 
 
