@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,16 +18,11 @@ from model.quality.fbeta import BETA, key, title
 from model.quality.history import HEAD, Epoch
 from model.training import losses, network, tensorboard
 from model.training.losses import Loss
+from model.training.optimizer import averaged, compile_for, take_averages
 from model.training.phases import Phase, has_ended
 from model.training.workspace import Workspace
 from pipelines.errors import ExitCode, ScenetagsError, quantity
 
-# Share of a phase in which the learning rate rises to its peak: the first steps would otherwise undo earlier learning.
-WARM_UP = 0.1
-# Share of fine-tuning over which weights are averaged, as an exponential moving average; docs/training.md has what it
-# gained on real chips. With 0.15 and 0.4 the gain was the same; the larger it is, the more of a short phase's beginning
-# stays in the average.
-AVERAGED = 0.3
 # By how much the first epoch of the whole network may take longer than one of the head alone; measured: 1.5 to 3.
 _SLOWER_THAN_HEAD = 3
 
@@ -116,7 +110,7 @@ class Training:
         if has_ended(phase, self.history):
             self._compile(phase)
             self.workspace.restore(self.model, self.history[-1])
-            self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
+            take_averages(self.model)
         else:
             self._run_within_memory(phase)
         loss, now = self._judge_held_out(score)
@@ -196,7 +190,7 @@ class Training:
 
             def finish(epoch: int, logs: dict[str, float]) -> None:
                 seconds = time.monotonic() - started - sum(past.seconds for past in self.history[first:])
-                with self._averaged():
+                with averaged(self.model):
                     self.history.append(self._measure(phase, logs, seconds))
                     averages = self.model.get_weights()
                 self._commit(logs, averages)
@@ -224,32 +218,8 @@ class Training:
         return best_epoch(self.history, standard_error(len(self.validation.rows)))
 
     def _compile(self, phase: Phase) -> None:
-        import keras
-
-        network.free(self.model, phase.layers)
-        total = phase.epochs * math.ceil(len(self._examples(phase).rows) / self.batch_size)
-        warm_up = round(WARM_UP * total)
-        rate = keras.optimizers.schedules.CosineDecay(
-            0.0, total - warm_up, warmup_target=phase.learning_rate, warmup_steps=warm_up
-        )
-        # The optimizer updates the average with each step, and its state, which a resumed training restores, has it.
-        optimizer = keras.optimizers.Adam(
-            rate, use_ema=phase.is_averaged, ema_momentum=1 - 1 / max(1.0, AVERAGED * total)
-        )
-        # XLA runs this network several times slower on a CPU.
-        jit_compile = "auto" if network.on_gpu() else False
-        loss = losses.of(self.loss, self.training.targets)
-        self.model.compile(optimizer, loss, jit_compile=jit_compile)
-        # Built here: its hundreds of variables would otherwise make TensorFlow trace the training step twice.
-        self.model.optimizer.build(self.model.trainable_variables)
-
-    @contextmanager
-    def _averaged(self) -> Iterator[None]:
-        """Give the model the averages of its weights, if they are averaged; afterwards it has its own again."""
-        own = self.model.get_weights()
-        self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
-        yield
-        self.model.set_weights(own)
+        steps = phase.epochs * math.ceil(len(self._examples(phase).rows) / self.batch_size)
+        compile_for(phase, self.model, losses.of(self.loss, self.training.targets), steps)
 
     def _measure(self, phase: Phase, logs: dict[str, float], seconds: float) -> Epoch:
         rate = float(self.model.optimizer.learning_rate)

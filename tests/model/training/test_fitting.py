@@ -15,7 +15,7 @@ import pytest
 from model.data import dataset
 from model.quality import metrics, thresholds
 from model.quality.history import Epoch, HistoryError
-from model.training import fitting, losses
+from model.training import fitting, losses, optimizer
 from model.training.opening import open_workspace
 from model.training.workspace import Workspace, WorkspaceError
 from tests.model.conftest import eagerly
@@ -184,7 +184,7 @@ def test_fine_tuning_is_measured_and_kept_with_averaged_weights_and_goes_on_with
         best = run.run([phase])
     expected = own[0]
     for step, weights in enumerate(own):
-        share = 1 / (fitting.AVERAGED * 8) if step else 1
+        share = 1 / (optimizer.AVERAGED * 8) if step else 1
         expected = [share * new + (1 - share) * old for new, old in zip(weights, expected, strict=True)]
         for average, weight in zip(averages[step], expected, strict=True):
             np.testing.assert_allclose(average, weight, atol=1e-6)
