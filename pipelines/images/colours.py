@@ -37,26 +37,8 @@ def to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]]
     Raises:
       UntrustedColoursError: the meaning of the samples is ambiguous.
     """
-    repairs: list[str] = []
-    if layout.no_data is not None and _holds(image, layout.no_data):
-        repairs.append("no_data_kept")
     transparent = layout.has_opacity or "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa")
-    if layout.format == "jpeg" and layout.samples == 4:
-        image, repairs = _read_four_components(image, layout)
-    elif image.mode == "CMYK":
-        repairs.append("cmyk")
-    if layout.bits == 16:
-        image = _to_eight_bits(image, layout)
-        repairs.append("depth_scaled")
-    if layout.palette is not None:
-        image.putpalette(layout.palette)
-    if image.mode in ("P", "PA"):
-        repairs.append("palette")
-    if layout.is_premultiplied:
-        _divide_by_opacity(image)
-    if layout.bands != (0, 1, 2):
-        repairs.append("bands_" + "".join(str(band + 1) for band in layout.bands))
-        image = Image.merge("RGB", [image.getchannel(band) for band in layout.bands])
+    image, repairs = _arrange_samples(image, layout)
     gray = layout.gray or image.mode in ("1", "L", "LA", "La")
     if gray:
         repairs.append("grayscale")
@@ -79,6 +61,30 @@ def to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]]
     elif layout.ignores_space:
         repairs.append("colour_space_ignored")
     return _in_mode(image, "RGB"), repairs
+
+
+def _arrange_samples(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]]:
+    """Bring the samples to what they stand for, 8 bits each, in the order of their colours."""
+    repairs: list[str] = []
+    if layout.no_data is not None and _holds(image, layout.no_data):
+        repairs.append("no_data_kept")
+    if layout.format == "jpeg" and layout.samples == 4:
+        image, repairs = _read_four_components(image, layout)
+    elif image.mode == "CMYK":
+        repairs.append("cmyk")
+    if layout.bits == 16:
+        image = _to_eight_bits(image, layout)
+        repairs.append("depth_scaled")
+    if layout.palette is not None:
+        image.putpalette(layout.palette)
+    if image.mode in ("P", "PA"):
+        repairs.append("palette")
+    if layout.is_premultiplied:
+        _divide_by_opacity(image)
+    if layout.bands != (0, 1, 2):
+        repairs.append("bands_" + "".join(str(band + 1) for band in layout.bands))
+        image = Image.merge("RGB", [image.getchannel(band) for band in layout.bands])
+    return image, repairs
 
 
 def find_holes(image: Image.Image, layout: Layout, holes: NDArray[np.bool_]) -> None:

@@ -144,20 +144,15 @@ def read_samples(directory: Directory) -> Samples:
     if separate and is_premultiplied and photometric == BLACK_IS_ZERO:
         # Pillow does not find opacity that follows gray band by band, but it does where gray is red, green and blue.
         as_pillow, planes = RGB, (0, 0, 0, 1)
-    told: dict[int, tuple[int, ...]] = {
+    # The first extra band is read as opacity, because that is what Pillow reads band by band, too.
+    first = _ALPHA if photometric in (*_GRAY, RGB) else _UNSPECIFIED
+    told = {
         BITS: (bits,) * number,
-        # The first extra band is read as opacity, because that is what Pillow reads band by band, too.
-        EXTRA: (_ALPHA if photometric in (*_GRAY, RGB) else _UNSPECIFIED, *(_UNSPECIFIED for _ in shown[1:]))
-        if shown
-        else (),
+        EXTRA: (first, *[_UNSPECIFIED] * (len(shown) - 1)) if shown else (),
         PHOTOMETRIC: (as_pillow,),
         PLANES: (SEPARATE_PLANES if separate else 1,),
+        **_corrected(tags, bool(planes)),
     }
-    if planes or set(tags.get(SAMPLE_FORMAT, (UNSIGNED,))) != {UNSIGNED}:
-        told[SAMPLE_FORMAT] = ()
-    if max(tags.get(COLOUR_MAP, (256,))) < 256:
-        # Some programs write levels up to 255.
-        told[COLOUR_MAP] = tuple(level * 257 for level in tags[COLOUR_MAP])
     return Samples(
         number,
         bits,
@@ -170,6 +165,17 @@ def read_samples(directory: Directory) -> Samples:
         is_inverted,
         {tag: values for tag, values in told.items() if tag in tags or tag == EXTRA},
     )
+
+
+def _corrected(tags: Tags, in_planes: bool) -> dict[int, tuple[int, ...]]:
+    """Return tags that Pillow would not take as they are, in its words."""
+    corrected: dict[int, tuple[int, ...]] = {}
+    if in_planes or set(tags.get(SAMPLE_FORMAT, (UNSIGNED,))) != {UNSIGNED}:
+        corrected[SAMPLE_FORMAT] = ()
+    if max(tags.get(COLOUR_MAP, (256,))) < 256:
+        # Some programs write levels up to 255.
+        corrected[COLOUR_MAP] = tuple(level * 257 for level in tags[COLOUR_MAP])
+    return corrected
 
 
 def _read_bits(tags: Tags, number: int) -> int:
