@@ -38,12 +38,11 @@ def add_anonymous(group: argparse._ActionsContainer, help: str) -> None:
 def add_execution(group: argparse._ArgumentGroup) -> None:
     """Add the flags of how a job runs, when it ends as failed, and what it says meanwhile."""
     add_engine(group)
-    group.add_argument(
+    _add_number(
+        group,
         "--batch_size",
-        type=RANGES["batch_size"],
-        default=PredictOptions.batch_size,
-        metavar="N",
-        help=f"images per call of TensorFlow (default {PredictOptions.batch_size}); the other engines take them one "
+        "N",
+        f"images per call of TensorFlow (default {PredictOptions.batch_size}); the other engines take them one "
         "by one, on every core",
     )
     _add_commits(group)
@@ -54,53 +53,56 @@ def add_execution(group: argparse._ArgumentGroup) -> None:
     _add_messages(group)
 
 
+def _add_number(group: argparse._ArgumentGroup, flag: str, metavar: str, help: str) -> None:
+    """Add the flag of an option that is a number, with the range and the default of that."""
+    option = flag.removeprefix("--")
+    default = getattr(PredictOptions, option)
+    group.add_argument(flag, type=RANGES[option], default=default, metavar=metavar, help=help)
+
+
 def _add_commits(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
+    _add_number(
+        group,
         "--checkpoint_every",
-        type=RANGES["checkpoint_every"],
-        default=PredictOptions.checkpoint_every,
-        metavar="N",
-        help=f"a local run commits its rows every N images (default {PredictOptions.checkpoint_every})",
+        "N",
+        f"a local run commits its rows every N images (default {PredictOptions.checkpoint_every})",
     )
-    group.add_argument(
+    _add_number(
+        group,
         "--checkpoint_seconds",
-        type=RANGES["checkpoint_seconds"],
-        default=PredictOptions.checkpoint_seconds,
-        metavar="S",
-        help="a local run also commits at least every S seconds; a killed run loses only its work since the last "
+        "S",
+        "a local run also commits at least every S seconds; a killed run loses only its work since the last "
         f"commit (default {PredictOptions.checkpoint_seconds:g})",
     )
-    group.add_argument(
+    _add_number(
+        group,
         "--commit_every",
-        type=RANGES["commit_every"],
-        metavar="N",
-        help="a distributed run commits its rows about every N images, each time with a separate job, which lists "
+        "N",
+        "a distributed run commits its rows about every N images, each time with a separate job, which lists "
         "everything again (default: once, at its end)",
     )
 
 
 def _add_concurrency(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
+    _add_number(
+        group,
         "--reads_in_flight",
-        type=RANGES["reads_in_flight"],
-        default=PredictOptions.reads_in_flight,
-        metavar="N",
-        help=f"images that each process fetches concurrently (default {PredictOptions.reads_in_flight}); use more for "
+        "N",
+        f"images that each process fetches concurrently (default {PredictOptions.reads_in_flight}); use more for "
         "distant storage",
     )
-    group.add_argument(
+    _add_number(
+        group,
         "--threads",
-        type=RANGES["threads"],
-        metavar="N",
-        help="images that are decoded and predicted concurrently: in total by a local run (default: one per core), or "
+        "N",
+        "images that are decoded and predicted concurrently: in total by a local run (default: one per core), or "
         "by each process of a distributed worker (default: 1, since workers run one process per core)",
     )
-    group.add_argument(
+    _add_number(
+        group,
         "--processes",
-        type=RANGES["processes"],
-        default=PredictOptions.processes,
-        metavar="N|auto",
-        help="processes of a local run, each with its share of --threads: a single one cannot keep many cores busy. "
+        "N|auto",
+        "processes of a local run, each with its share of --threads: a single one cannot keep many cores busy. "
         "auto: one per 8 cores, or per 4 in bfloat16 and int8, for runs large enough to make up for their start; "
         "always one on a GPU, because each would take 10 to 20 GB of its memory (default auto)",
     )
@@ -125,12 +127,11 @@ def _add_access(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_failures(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
+    _add_number(
+        group,
         "--max_failure_rate",
-        type=RANGES["max_failure_rate"],
-        default=PredictOptions.max_failure_rate,
-        metavar="R",
-        help=f"share of failures, 0 to 1, above which the exit code is 3 (default {PredictOptions.max_failure_rate})",
+        "R",
+        f"share of failures, 0 to 1, above which the exit code is 3 (default {PredictOptions.max_failure_rate})",
     )
     add_switch(
         group,
@@ -169,27 +170,17 @@ def _add_messages(group: argparse._ArgumentGroup) -> None:
 
 def add_limits(group: argparse._ArgumentGroup) -> None:
     """Add the flags of how large an image may be, and how long it may take."""
-    group.add_argument(
-        "--max_bytes",
-        type=RANGES["max_bytes"],
-        metavar="N",
-        help=f"maximum file size in bytes (default {Limits.max_bytes})",
-    )
-    group.add_argument(
-        "--max_pixels",
-        type=RANGES["max_pixels"],
-        metavar="N",
-        help=f"maximum width x height (default {Limits.max_pixels})",
-    )
+    _add_number(group, "--max_bytes", "N", f"maximum file size in bytes (default {Limits.max_bytes})")
+    _add_number(group, "--max_pixels", "N", f"maximum width x height (default {Limits.max_pixels})")
     add_switch(
         group,
         "--isolate_decoding",
         help="decode in separate processes, one per core, for untrusted archives: a crash or hang then fails that "
         "image only; otherwise it would end the run, and every rerun",
     )
-    group.add_argument(
+    _add_number(
+        group,
         "--max_seconds",
-        type=RANGES["max_seconds"],
-        metavar="S",
-        help=f"decoding time per image; needs --isolate_decoding (default {Limits.max_seconds:g})",
+        "S",
+        f"decoding time per image; needs --isolate_decoding (default {Limits.max_seconds:g})",
     )
