@@ -22,7 +22,7 @@ TRAINING_CURVES = "training.png"
 PRECISION_RECALL = "precision_recall.png"
 RELIABILITY = "reliability.png"
 
-NOT_FOR = """\
+_NOT_FOR = """\
 - Imagery unlike its training data: a different sensor, resolution, season, region or processing.
 - Labels with few images in the table above: their probabilities mean little.
 - Where things are, how large they are or how they changed: it only says whether a chip shows them.
@@ -91,7 +91,12 @@ def _lines(facts: Facts, quality: Quality, versions: Mapping[str, str]) -> Itera
     yield from _data(facts)
     yield from ("", "## Training", "")
     yield from _training(facts)
-    yield from ("", "## What it is not for", "", NOT_FOR, "", "## Versions", "")
+    yield from end(versions)
+
+
+def end(versions: Mapping[str, str]) -> Iterator[str]:
+    """Write the end of any card: what a model is not for, and the packages that made the bundle."""
+    yield from ("", "## What it is not for", "", _NOT_FOR, "", "## Versions", "")
     yield ", ".join(f"{_plain(name)} {_plain(version)}" for name, version in versions.items())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from model.export.card import NOT_FOR, PRECISION_RECALL, tags_never_given
+from model.export.card import PRECISION_RECALL, end, tags_never_given
 from model.export.markdown import number, plain, table
 from model.foreign.facts import Import, Measured
 from model.quality.fbeta import title
@@ -41,8 +41,7 @@ def _lines(facts: Import, versions: Mapping[str, str]) -> Iterator[str]:
     yield from _labels(facts)
     yield from ("", "## Import", "")
     yield from _import(facts)
-    yield from ("", "## What it is not for", "", NOT_FOR, "", "## Versions", "")
-    yield ", ".join(f"{plain(name)} {plain(version)}" for name, version in versions.items())
+    yield from end(versions)
 
 
 def _quality(facts: Import) -> Iterator[str]:
