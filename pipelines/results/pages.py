@@ -18,17 +18,17 @@ class Parts(NamedTuple):
     """What a page is made of, by the names of files.
 
     Attributes:
-      template: with the places of all that follows.
+      body: with the places of the heading, of what is described, of the data and of the scripts.
       styles: in order.
       scripts: in order.
     """
 
-    template: str
+    body: str
     styles: Sequence[str]
     scripts: Sequence[str]
 
 
-def fill(parts: Parts, title: str, described: object, data: bytes, pictures: str = "") -> str:
+def fill(parts: Parts, title: str, heading: str, described: object, data: bytes, pictures: str = "") -> str:
     """Make a page.
 
     Names come from strangers. On the page they are data: a policy of the page names the one script that may run, and
@@ -36,35 +36,38 @@ def fill(parts: Parts, title: str, described: object, data: bytes, pictures: str
 
     Args:
       parts: of the page.
-      title: of the page.
+      title: of the window.
+      heading: of the page.
       described: for the script, as JSON.
       data: for the script, in as few bytes as possible.
       pictures: sources of pictures, as in the policy; none if empty.
     """
     script, style = "".join(map(_part, parts.scripts)), "".join(map(_part, parts.styles))
-    return Template(_part(parts.template)).substitute(
-        title=html.escape(printable(title)),
-        policy=html.escape(_policy(script, style, pictures)),
-        style=style,
+    body = Template(_part(parts.body)).substitute(
+        heading=html.escape(printable(heading)),
         described=_in_script(described),
         data=base64.b64encode(data).decode(),
         script=script,
     )
+    return _page(title, _policy(script, style, pictures), style, body)
 
 
-def fill_static(template: str, styles: Sequence[str], title: str, body: str) -> str:
+def fill_static(styles: Sequence[str], title: str, body: str) -> str:
     """Make a page without scripts.
 
     Args:
-      template: name of the file with the places of all that follows.
       styles: names of files, in order.
       title: of the page.
       body: markup, in which what came from strangers is escaped.
     """
     style = "".join(map(_part, styles))
     policy = f"default-src 'none'; style-src '{_hash(style)}'; img-src data:; base-uri 'none'; form-action 'none'"
-    return Template(_part(template)).substitute(
-        title=html.escape(printable(title)), policy=html.escape(policy), style=style, body=body
+    return _page(title, policy, style, body)
+
+
+def _page(title: str, policy: str, style: str, body: str) -> str:
+    return Template(_part("page.html")).substitute(
+        title=html.escape(printable(title)), policy=html.escape(policy), style=style, body=body.rstrip("\n")
     )
 
 

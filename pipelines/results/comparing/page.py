@@ -56,7 +56,7 @@ def make_page(
             "</main>",
         ]
     )
-    return fill_static("compare.html", ("base.css", "compare.css"), "What changed: scenetags compare", body)
+    return fill_static(("base.css", "compare.css"), "What changed: scenetags compare", body)
 
 
 def _show_images(whereabouts: Whereabouts, footer: Footer, fingerprints: Mapping[str, str]) -> dict[str, _Shown]:

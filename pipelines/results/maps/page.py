@@ -37,7 +37,7 @@ def make_page(
         "steps": STEPS,
         "model": printable(footer.bundle[:12]),
     }
-    return fill(_PARTS, title, described, packed.data, _origin(basemap) if basemap else "")
+    return fill(_PARTS, title, title, described, packed.data, _origin(basemap) if basemap else "")
 
 
 def _origin(basemap: str) -> str:

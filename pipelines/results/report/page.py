@@ -88,7 +88,7 @@ def make_page(survey: Survey, seed: int) -> str:
     )
     data = zlib.compress(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays))
     title = os.path.basename(survey.path) or survey.path
-    return fill(_PARTS, title, described, data, "data: blob:")
+    return fill(_PARTS, f"{title}: report", title, described, data, "data: blob:")
 
 
 def _of_chosen(survey: Survey) -> list[dict[str, Any]]:
