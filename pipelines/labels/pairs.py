@@ -78,7 +78,8 @@ def refuse_pairs(
         has = "each image has a row for each" if is_complete else "most images have a row for most"
         raise LabelError(
             f"{has} of {quantity(every, 'label')}, and column {shown(columns[telling[0]])} may say which of them hold",
-            "leave out the rows of labels that an image lacks, or call that column confidence if it says so by 0",
+            "leave out the rows of labels that an image lacks, or call that column confidence if it says so by 0, or "
+            "remove it if it says something else",
         )
     of_marks = [column for column in telling if marks.are_all(marks.given(line.cells[column] for line in lines))]
     return (

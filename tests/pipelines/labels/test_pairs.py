@@ -15,7 +15,10 @@ from tests.pipelines.labels.reading import findings_of, read_with, refusal, tags
 LABELS = "ship", "bare soil", "sea", "road"
 # Of each image, which of the labels it has.
 TRUTH = {"a": (1, 0, 0, 1), "b": (0, 0, 1, 0), "c": (1, 1, 0, 0), "d": (0, 0, 1, 1), "e": (0, 0, 0, 1)}
-OTHERS = "leave out the rows of labels that an image lacks, or call that column confidence if it says so by 0"
+OTHERS = (
+    "leave out the rows of labels that an image lacks, or call that column confidence if it says so by 0, or remove it "
+    "if it says something else"
+)
 
 
 def pairs(yes: str, no: str, header: str = "image,label,seen") -> Iterator[str]:
@@ -91,6 +94,16 @@ def test_boxes_of_two_labels_that_most_images_have_are_no_pairs(header: str, tmp
     ]
     found = tags_of(write(tmp_path, "boxes.csv", "\n".join((f"image,label,{header}", *rows))))
     assert [*found] == [*"1234"]
+
+
+def test_a_column_that_was_taken_for_one_that_decides_can_be_removed(tmp_path: Path) -> None:
+    rows = "a,ship,hand", "a,sea,machine", "b,ship,machine", "c,sea,hand", "d,ship,hand", "d,sea,machine"
+    made = write(tmp_path, "made.csv", "\n".join(("image,label,made_by", *rows)))
+    said = refusal(made)
+    assert said.startswith("most images have a row for most of 2 labels, and column made_by may say which of them hold")
+    assert said.endswith("or remove it if it says something else")
+    without = (line.rpartition(",")[0] for line in made.read_text().splitlines())
+    assert [*tags_of(write(tmp_path, "without.csv", "\n".join(without)))] == [*"abcd"]
 
 
 def test_a_column_to_divide_images_by_or_about_whole_images_says_nothing_of_labels(tmp_path: Path) -> None:
