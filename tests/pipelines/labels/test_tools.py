@@ -66,3 +66,9 @@ def test_a_table_with_names_like_those_of_tools_is_read(tmp_path: Path) -> None:
     assert tags_of(write(tmp_path, "place.json", json.dumps(rows))) == {"a.jpg": {"x"}}
     rows = [{"filename": "a.jpg", "tags": ["x"], "regions": [{"x": 1}], "file_attributes": 3}]
     assert tags_of(write(tmp_path, "regions.json", json.dumps(rows))) == {"a.jpg": {"x"}}
+    rows = [
+        {"filename": name, "tags": tags, "type": "train", "features": []} for name, tags in (("a", []), ("b", ["x"]))
+    ]
+    assert tags_of(write(tmp_path, "features.json", json.dumps(rows))) == {"a": set(), "b": {"x"}}
+    rows = [{"filename": "a", "labels": [], "classes": 3}, {"filename": "b", "labels": ["x"], "classes": 1}]
+    assert tags_of(write(tmp_path, "empty.json", json.dumps(rows))) == {"a": set(), "b": {"x"}}
