@@ -49,6 +49,18 @@ _MASK = re.compile(
 )
 
 
+# GDAL's masks and overviews of a raster, which are TIFFs.
+_BESIDE = re.compile(r"\.[a-z0-9]+\.(?:msk|ovr)$", re.IGNORECASE)
+
+
+def is_beside_scene(path: str) -> bool:
+    """Return whether a file is called as GDAL calls those that it writes next to a raster, such as `scene.tif.msk`.
+
+    A pattern may match files of any ending, and would tag the mask as a picture, and the scene once more, smaller.
+    """
+    return _BESIDE.search(path) is not None
+
+
 def is_mask(path: str) -> bool:
     """Return whether a file holds a mask or classes of the pixels of a scene, by its name.
 

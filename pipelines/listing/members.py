@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from pipelines import archives, storage
-from pipelines.listing.names import compile_pattern, is_image
+from pipelines.listing.names import compile_pattern, is_chosen, is_image
 from pipelines.records import Failure, ImageRef, Listed, not_listed
 
 
@@ -40,7 +41,11 @@ def _list_members(archive: Archive, passed_over: Counter[str] | None) -> Iterato
     if (pattern := archive.members) is None:
         return archives.list_members(archive.ref, lambda name: is_image(name, passed_over))
     matches = compile_pattern(pattern)
-    return archives.list_members(archive.ref, lambda name: name == pattern or matches(name))
+
+    def is_wanted(name: str) -> bool:
+        return name == pattern or (bool(matches(name)) and is_chosen(posixpath.basename(name), passed_over))
+
+    return archives.list_members(archive.ref, is_wanted)
 
 
 def _list_named(archive: ImageRef, passed_over: Counter[str] | None) -> Iterator[Listed]:

@@ -11,7 +11,7 @@ import bracex
 from wcmatch import glob
 
 from pipelines.images.formats import ENDINGS
-from pipelines.images.hidden import hides, is_mask, is_of_system
+from pipelines.images.hidden import hides, is_beside_scene, is_mask, is_of_system
 
 MAGIC = re.compile(r"[*?\[]")
 """What makes a name a pattern."""
@@ -63,7 +63,12 @@ def is_chosen(name: str, passed_over: Counter[str] | None = None) -> bool:
       name: of the file.
       passed_over: as of `is_image`.
     """
-    return not is_written(name) and _is_no_mask(name, passed_over)
+    if is_written(name):
+        return False
+    if is_beside_scene(name):
+        count(passed_over, _ending(name))
+        return False
+    return _is_no_mask(name, passed_over)
 
 
 def _is_no_mask(name: str, passed_over: Counter[str] | None) -> bool:

@@ -85,6 +85,21 @@ def test_masks_of_scenes_are_passed_over_by_folders_and_patterns(pattern: str, t
         assert listed(root, masks[0]) == (masks[:1], {}), "named by itself"
 
 
+@pytest.mark.parametrize("pattern", ["", "*", "**", "x.zip", "x.zip::*"])
+def test_masks_and_overviews_that_gdal_writes_next_to_scenes_are_passed_over(pattern: str, tmp_path: Path) -> None:
+    names = ["a.tif", "a.tif.msk", "a.tif.ovr", "b.JP2.MSK", "a_udm2.tif"]
+    if pattern.startswith("x.zip"):
+        with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+            for name in names:
+                archive.writestr(name, b"")
+    else:
+        write(tmp_path, *names)
+    found, passed_over = listed(str(tmp_path), pattern)
+    assert [name.removeprefix("x.zip::") for name in found] == ["a.tif"]
+    assert passed_over == {".msk": 2, ".ovr": 1, "masks of scenes": 1}
+    assert listed(str(write(tmp_path, "c.tif.msk")), "c.tif.msk") == (["c.tif.msk"], {}), "named by itself"
+
+
 def test_names_that_are_only_like_those_of_masks_are_listed() -> None:
     assert all(map(is_image, PICTURES))
     assert not any(map(is_image, MASKS))
