@@ -9,12 +9,13 @@ from typing import NamedTuple
 from pipelines.images.formats import ENDINGS
 from pipelines.labels import marks, spelling
 from pipelines.labels.findings import Finding, LabelError, shown, some_names
+from pipelines.labels.measures import is_measure
 from pipelines.labels.pairs import may_say
 from pipelines.labels.rows import LabelOptions
 from pipelines.labels.tables import Line, Table
 
-# Names as `_kind` writes them; where a table has several, the first of these counts.
-_IMAGE_COLUMNS = (
+# Names as `kind_of` writes them; where a table has several, the first of these counts.
+IMAGE_COLUMNS = (
     *("imagename", "imagefilename", "filename", "imagefile", "imagepath", "imgpath", "filepath", "imgname"),
     *("image", "img", "file", "fname", "path", "imageindex", "imageid", "imgid", "patchid", "patch", "name", "id"),
 )
@@ -23,7 +24,7 @@ _SINGLE = (
     *("tag", "labelname", "classname", "categoryname", "label", "class", "category"),
     *("genre", "target", "finding", "choice", "variable"),
 )
-_TAGS_COLUMNS = (*_LISTS, *_SINGLE, "classes", "categories", "genres", "attributeids", "targets", "choices")
+TAGS_COLUMNS = (*_LISTS, *_SINGLE, "classes", "categories", "genres", "attributeids", "targets", "choices")
 # Columns that say by 0 that a row's image does not have its tag: of any numbers, and of marks alone.
 _CONFIDENCE = "confidence"
 _TRUTHS = frozenset(
@@ -32,12 +33,6 @@ _TRUTHS = frozenset(
         *("truth", "groundtruth", "score", "probability"),
     )
 )
-# Shares that are no labels: of how sure somebody was, or of what is known of the image.
-_MEASURES = _TRUTHS | {
-    *("confidence", "certainty", "agreement", "quality", "weight", "weights", "sampleweight", "novelty"),
-    *("cloudcover", "cloudcoverage", "cloudfraction", "cloudshare", "clearshare", "ndvi", "ndwi"),
-    *("lat", "latitude", "lon", "lng", "longitude"),
-}
 _NUMBERED = re.compile(r"(tag|label|class|category|genre)\d+")
 _DIVIDING = frozenset(
     (
@@ -83,7 +78,7 @@ def find_columns(table: Table, options: LabelOptions) -> Columns:
     names = [spelling.tidy(name) for name in table.names]
     if not names:
         raise LabelError("has no columns", f"use {_FORMATS}")
-    is_told = options.image_column or options.tags_columns or {*_IMAGE_COLUMNS, *_TAGS_COLUMNS} & set(map(_kind, names))
+    is_told = options.image_column or options.tags_columns or {*IMAGE_COLUMNS, *TAGS_COLUMNS} & set(map(kind_of, names))
     if not is_told:
         _refuse_row_as_header(table)
     _check_lines(table)
@@ -116,8 +111,12 @@ def find_columns(table: Table, options: LabelOptions) -> Columns:
         return Columns(image, (), labels, None, {}, kept, (nameless, *findings))
     confidence = _find_confidence(table, names, (image, *tags), kept)
     foreign = {column: name for column, name in others.items() if column != confidence}
-    telling = may_say({column: _kind(name) for column, name in _labels(foreign).items()}, table.counts)
-    unread = {column: name for column, name in foreign.items() if column in telling}
+    unread = foreign
+    if confidence is not None and marks.is_one_or_nothing(table.counts[confidence]):
+        # Where it is empty, it takes no tag.
+        unread = {confidence: names[confidence], **foreign}
+    telling = may_say({column: kind_of(name) for column, name in _labels(unread).items()})
+    unread = {column: name for column, name in unread.items() if column in telling}
     dividing, rest = _set_apart_dividing(foreign.values())
     ignored = Finding("columns other than names and tags, ignored", rest)
     return Columns(image, tags, {}, confidence, unread, kept, (nameless, dividing, ignored))
@@ -128,7 +127,7 @@ def _find_confidence(table: Table, names: Sequence[str], taken: Sequence[int], k
 
     One that is kept, e.g. to divide the images by it, must be called confidence.
     """
-    kinds = {column: _kind(name) for column, name in enumerate(names) if column not in taken}
+    kinds = {column: kind_of(name) for column, name in enumerate(names) if column not in taken}
     named = [column for column, kind in kinds.items() if kind == _CONFIDENCE]
     others = [
         column
@@ -165,8 +164,8 @@ def _find_image_and_tags(table: Table, names: Sequence[str], options: LabelOptio
 
 def _find_tags(names: Sequence[str], image: int | None) -> tuple[int, ...]:
     """Find columns of tags by their names: the first usual one, or several with numbers."""
-    kinds = ["" if column == image else _kind(name) for column, name in enumerate(names)]
-    if known := [kind for kind in _TAGS_COLUMNS if kind in kinds]:
+    kinds = ["" if column == image else kind_of(name) for column, name in enumerate(names)]
+    if known := [kind for kind in TAGS_COLUMNS if kind in kinds]:
         return (kinds.index(known[0]),)
     numbered = tuple(column for column, kind in enumerate(kinds) if _NUMBERED.fullmatch(kind))
     return numbered if len(numbered) > 1 else ()
@@ -181,7 +180,7 @@ def _find_labels(table: Table, others: Mapping[int, str]) -> tuple[dict[int, str
     if len(foreign) == len(labels):
         foreign = {}
     labels = {column: name for column, name in labels.items() if column not in foreign}
-    dividing, by_name = _set_apart_dividing(name for name in others.values() if _kind(name) in _NO_LABELS)
+    dividing, by_name = _set_apart_dividing(name for name in others.values() if kind_of(name) in _NO_LABELS)
     stray = tuple(name for column, name in labels.items() if name != table.names[column])
     return labels, (
         dividing,
@@ -197,7 +196,7 @@ def _set_apart_dividing(names: Iterable[str]) -> tuple[Finding, tuple[str, ...]]
     To train on such images without a word would spoil every later figure.
     """
     names = tuple(names)
-    dividing = tuple(name for name in names if _kind(name) in _DIVIDING)
+    dividing = tuple(name for name in names if kind_of(name) in _DIVIDING)
     what = "columns that may divide the images, ignored (train follows one that --split_column names)"
     return Finding(what, dividing), tuple(name for name in names if name not in dividing)
 
@@ -207,7 +206,7 @@ def _refuse_shares(table: Table, labels: Mapping[int, str]) -> None:
     shares = [
         name
         for column, name in labels.items()
-        if _kind(name) not in _MEASURES and marks.are_shares(table.counts[column])
+        if not (kind_of(name) in _TRUTHS or is_measure(name)) and marks.are_shares(table.counts[column])
     ]
     if shares:
         raise LabelError(
@@ -219,7 +218,7 @@ def _refuse_shares(table: Table, labels: Mapping[int, str]) -> None:
 def _refuse_truths_alone(labels: Mapping[int, str], others: Mapping[int, str]) -> None:
     """Refuse a column such as `value` as the only label, if another one may hold the labels that it speaks of."""
     ignored = [name for column, name in _labels(others).items() if column not in labels]
-    if ignored and _TRUTHS.issuperset(map(_kind, labels.values())):
+    if ignored and _TRUTHS.issuperset(map(kind_of, labels.values())):
         raise LabelError(
             f"column {some_names(labels.values())} may say which of the labels in {some_names(ignored)} are there",
             "name the column of labels by --tags_column, or say --tags_column none if each column is a label",
@@ -227,21 +226,22 @@ def _refuse_truths_alone(labels: Mapping[int, str], others: Mapping[int, str]) -
 
 
 def _labels(columns: Mapping[int, str]) -> dict[int, str]:
-    return {column: name for column, name in columns.items() if _kind(name) not in _NO_LABELS}
+    return {column: name for column, name in columns.items() if kind_of(name) not in _NO_LABELS}
 
 
 def is_single(name: str) -> bool:
     """Return whether a column of tags is called as if each of its cells were one tag: `label`, not `labels`."""
-    return _kind(name).rstrip("0123456789") in _SINGLE
+    return kind_of(name).rstrip("0123456789") in _SINGLE
 
 
-def _kind(name: str) -> str:
+def kind_of(name: str) -> str:
+    """Return the name of a column as it is compared with known ones: without case, spaces, `_` and `-`."""
     return re.sub(r"[\s_-]", "", name).casefold()
 
 
 def _named(column: str, flag: str, names: Sequence[str]) -> int:
     """Return the place of a column that the user named."""
-    for same in (str, spelling.tidy, spelling.key, _kind):
+    for same in (str, spelling.tidy, spelling.key, kind_of):
         found = [place for place, name in enumerate(names) if same(name) == same(column)]
         if len(found) == 1:
             return found[0]
@@ -285,8 +285,8 @@ def _looks_like_a_row(header: Line, first: Line) -> bool:
 
 def _find_names(table: Table, names: Sequence[str], tags: Sequence[int], of_marks: set[int]) -> int:
     """Find the column of the names of images: by its name, else the first that holds neither tags nor an index."""
-    kinds = ["" if column in tags else _kind(name) for column, name in enumerate(names)]
-    known = [kinds.index(kind) for kind in _IMAGE_COLUMNS if kind in kinds]
+    kinds = ["" if column in tags else kind_of(name) for column, name in enumerate(names)]
+    known = [kinds.index(kind) for kind in IMAGE_COLUMNS if kind in kinds]
     # A label may be called `path`; and the names of images may be 0 and 1.
     if column := [column for column in known if column not in of_marks or kinds[column] == "imagename"]:
         return column[0]

@@ -45,6 +45,11 @@ def may_be(counts: Mapping[Cell, int]) -> bool:
     return 2 * _total(counts, {cell for cell in values if _fold(cell) in _KNOWN}) >= _total(counts, values)
 
 
+def is_one_or_nothing(counts: Mapping[Cell, int]) -> bool:
+    """Return whether cells are empty or the same, as where only 1 is written: nobody knows what the others mean."""
+    return len(set(map(_fold, given(counts)))) == 1 and len(given(counts)) < len(counts)
+
+
 def tell_apart(counts: Mapping[Cell, int]) -> bool:
     """Return whether a column has marks, or shares from 0 to 1, which differ between rows."""
     folded = set(map(_fold, counts)) - {""}

@@ -7,6 +7,8 @@ of annotators, weights and boxes. But in them, few images have most of the label
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from pipelines.errors import quantity
@@ -23,30 +25,41 @@ _BOX = frozenset(
     )
 )
 _EDGES = 4
+_BEFORE_EDGE = re.compile("bbox|box|bndbox|boundingbox|rect")
+_OBJECTS = frozenset(
+    (
+        *("bbox", "box", "bndbox", "boundingbox", "segmentation", "rle", "encodedpixels"),
+        *("objectid", "instanceid", "boxid", "regionid"),
+    )
+)
 _OF_OBJECTS_AND_ANNOTATORS = frozenset(
     (
         *("difficult", "isdifficult", "truncated", "istruncated", "occluded", "isoccluded", "crowd", "iscrowd"),
-        *("isgroupof", "isdepiction", "isinside"),
-        *("annotator", "annotatorid", "worker", "workerid", "rater", "raterid", "user", "userid"),
+        *("isgroupof", "isdepiction", "isinside", "source", "labelsource"),
+        *("annotationid", "annid", "rowid", "uuid", "guid"),
     )
+)
+_ANNOTATOR = re.compile(
+    r"(?:annotator|annotatedby|labell?er|labell?edby|rater|ratedby|reviewer|reviewedby|worker|user|author|createdby|expert)"
+    r"(?:id|name)?"
 )
 _MOST_WORDS = 3
 
 
-def may_say(columns: Mapping[int, str], counts: Sequence[Mapping[Cell, int]]) -> frozenset[int]:
-    """Return which columns may say whether a row's tag holds: of marks, shares, amounts, or up to three words.
+def may_say(columns: Mapping[int, str]) -> frozenset[int]:
+    """Return which columns may say whether a row's tag holds, by what they are called.
 
     Args:
       columns: that are not read, and what each is called.
-      counts: by column, how often each cell occurs.
     """
-    if len(_BOX.intersection(columns.values())) >= _EDGES:
+    kinds = {_BEFORE_EDGE.sub("", kind) for kind in columns.values()}
+    if len(_BOX & kinds) >= _EDGES or not _OBJECTS.isdisjoint(columns.values()):
         # A row for each object, which is there: its other columns say how it looks, or how sure a detector is of it.
         return frozenset()
     return frozenset(
         column
         for column, name in columns.items()
-        if name not in _OF_OBJECTS_AND_ANNOTATORS and _differs(counts[column])
+        if name not in _OF_OBJECTS_AND_ANNOTATORS and not _ANNOTATOR.fullmatch(name)
     )
 
 
@@ -54,6 +67,9 @@ def refuse_pairs(
     names: Sequence[str], tags: Tags, lines: Sequence[Line], columns: Mapping[int, str]
 ) -> tuple[Finding, ...]:
     """Refuse rows for most pairs of image and label next to a column that may say which of them hold.
+
+    It may if its cells differ between the rows of an image, and are marks, shares, amounts or up to three words; where
+    there is a row for each pair, whatever they are.
 
     If the rows are few, columns of marks are reported, as they may say so of the few that somebody has judged.
 
@@ -73,7 +89,10 @@ def refuse_pairs(
         return ()
     # Each image has a label at least; of the others, most or at least half.
     is_complete, is_dense = len(pairs) == images * every, 2 * (len(pairs) - images) >= images * (every - 1)
-    telling = [column for column in columns if is_complete or _differs_within(names, lines, tagged, column)]
+    counts = {column: Counter(line.cells[column] for line in lines) for column in columns}
+    within = [column for column in columns if _differs_within(names, lines, tagged, column, counts[column])]
+    telling = [column for column in columns if _differs(counts[column]) and (is_complete or column in within)]
+    telling = telling or within * is_complete
     if telling and is_dense:
         has = "each image has a row for each" if is_complete else "most images have a row for most"
         raise LabelError(
@@ -81,7 +100,9 @@ def refuse_pairs(
             "leave out the rows of labels that an image lacks, or call that column confidence if it says so by 0, or "
             "remove it if it says something else",
         )
-    of_marks = [column for column in telling if marks.are_all(marks.given(line.cells[column] for line in lines))]
+    of_marks = [
+        column for column in telling if marks.tell_apart(counts[column]) and marks.are_all(marks.given(counts[column]))
+    ]
     return (
         Finding(
             "columns of marks next to the tags, not read (called confidence, 0 would take the tag)",
@@ -95,15 +116,22 @@ def _differs(counts: Mapping[Cell, int]) -> bool:
 
 
 def _are_amounts(counts: Mapping[Cell, int]) -> bool:
-    """Return whether cells are numbers from 0, with more than one 0: objects counted, or a share in percent."""
+    """Return whether cells are numbers that may say no: from 0, with more than one 0, or on both sides of it.
+
+    The former count objects or are a share in percent; the latter are what a model returns.
+    """
     numbers = {cell: _number(cell) for cell in marks.given(counts)}
     zeros = sum(counts[cell] for cell, number in numbers.items() if number == 0)
-    return zeros > 1 and len(numbers) > 1 and all(0 <= number < math.inf for number in numbers.values())
+    are_finite = len(numbers) > 1 and all(map(math.isfinite, numbers.values()))
+    least, most = (min(numbers.values()), max(numbers.values())) if are_finite else (0.0, 0.0)
+    return (zeros > 1 and least == 0 < most) or least < 0 < most
 
 
 def _are_words(counts: Mapping[Cell, int]) -> bool:
-    """Return whether cells are a few different words, such as present and absent."""
+    """Return whether cells are a few different words, such as present and absent, or a tick and nothing."""
     words = marks.given(counts)
+    if marks.is_one_or_nothing(counts):
+        return counts[words[0]] > 1
     return 1 < len(words) <= _MOST_WORDS and all(math.isnan(_number(cell)) for cell in words)
 
 
@@ -115,7 +143,11 @@ def _number(cell: Cell) -> float:
         return math.nan
 
 
-def _differs_within(names: Sequence[str], lines: Sequence[Line], rows: Sequence[int], column: int) -> bool:
+def _differs_within(
+    names: Sequence[str], lines: Sequence[Line], rows: Sequence[int], column: int, counts: Mapping[Cell, int]
+) -> bool:
     """Return whether a column differs between the rows of an image: otherwise it is about images, not their labels."""
     first: dict[str, Cell] = {}
-    return any(first.setdefault(names[row], cell) != cell for row in rows if (cell := lines[row].cells[column]))
+    cells = ((names[row], lines[row].cells[column]) for row in rows)
+    is_tick = marks.is_one_or_nothing(counts)
+    return any(first.setdefault(name, cell) != cell for name, cell in cells if cell or is_tick)

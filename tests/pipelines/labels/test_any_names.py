@@ -21,9 +21,9 @@ NAMES = st.text(
 ).map(lambda name: " ".join(name.split()))
 RESERVED = ("image", "tags", "labels", "unnamed", "'", "['", '["')
 # Columns of these names hold something else.
-USUAL = {*columns._IMAGE_COLUMNS, *columns._TAGS_COLUMNS, *columns._NO_LABELS}
+USUAL = {*columns.IMAGE_COLUMNS, *columns.TAGS_COLUMNS, *columns._NO_LABELS}
 LABELS = NAMES.filter(
-    lambda name: name and not spelling.key(name).startswith(RESERVED) and columns._kind(name) not in USUAL
+    lambda name: name and not spelling.key(name).startswith(RESERVED) and columns.kind_of(name) not in USUAL
 )
 IMAGES = NAMES.filter(lambda name: name.strip("./\\ ")).map(lambda name: name.replace("/", "-").replace("\\", "-"))
 

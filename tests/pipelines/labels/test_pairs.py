@@ -41,6 +41,9 @@ def pairs(yes: str, no: str, header: str = "image,label,seen") -> Iterator[str]:
         ("present", "absent"),
         ("Y", "N"),
         ("1", "-1"),
+        ("\N{CHECK MARK}", ""),
+        ("1", ""),
+        ("2.5", "-1.75"),
     ],
 )
 def test_rows_for_most_pairs_are_refused_next_to_a_column_that_may_say_which_hold(
@@ -51,6 +54,45 @@ def test_rows_for_most_pairs_are_refused_next_to_a_column_that_may_say_which_hol
     file = write(tmp_path, "labels.csv", "\n".join(row for row in rows if row not in missing))
     has = "most images have a row for most" if missing else "each image has a row for each"
     assert refusal(file) == f"{has} of 4 labels, and column seen may say which of them hold; {OTHERS}"
+
+
+@pytest.mark.parametrize("cells", [("5", "4", "2", "1"), ("sure", "likely", "hardly", "no")])
+@pytest.mark.parametrize("header", ["image,label,rating", "image,label,lat,rating"])
+def test_where_each_image_has_a_row_for_each_label_any_column_may_say_it(
+    header: str, cells: tuple[str, ...], tmp_path: Path
+) -> None:
+    lat = "12.5," * ("lat" in header)
+    rows = [f"{image},{label},{lat}{cell}" for image in TRUTH for label, cell in zip(LABELS, cells, strict=True)]
+    told = f"each image has a row for each of 4 labels, and column rating may say which of them hold; {OTHERS}"
+    assert refusal(write(tmp_path, "labels.csv", "\n".join((header, *rows)))) == told
+    # Without such a column, there is nothing to say it.
+    plain = write(tmp_path, "plain.csv", "\n".join(("image,label", *(row.rpartition(",")[0] for row in rows))))
+    assert "lat" in header or tags_of(plain)["a"] == {"road"}
+
+
+def test_a_column_such_as_present_that_is_1_or_empty_takes_no_tag_and_is_refused(tmp_path: Path) -> None:
+    told = f"each image has a row for each of 4 labels, and column present may say which of them hold; {OTHERS}"
+    assert refusal(write(tmp_path, "labels.csv", "\n".join(pairs("1", "", "image,label,present")))) == told
+    few = write(tmp_path, "few.csv", "image,label,present\na,ship,1\na,sea,\nb,road,1\nc,hut,1\n")
+    assert findings_of(few) == ["1 row without present, whose tags are kept: line 3"]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("annotated_by", "labeler", "reviewer_id", "Source", "object_id", "annotation_id"),
+        *("bbox,occlusion", "x_center,y_center,box_w,box_h,conf", "bbox_x,bbox_y,bbox_w,bbox_h"),
+    ],
+)
+def test_objects_and_annotators_of_most_labels_of_an_image_are_no_pairs(header: str, tmp_path: Path) -> None:
+    columns = header.count(",") + 1
+    rows = [
+        f"{image},{label}{f',{number}' * columns}"
+        for image, number in product("1234", range(3))
+        for label in [LABELS[(int(image) + number) % 4]]
+    ]
+    found = tags_of(write(tmp_path, "objects.csv", "\n".join((f"image,label,{header}", *rows))))
+    assert [*found] == [*"1234"]
 
 
 def test_neither_two_words_in_a_label_nor_another_column_of_confidence_hides_the_pairs(tmp_path: Path) -> None:

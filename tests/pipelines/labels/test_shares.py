@@ -31,11 +31,25 @@ def test_shares_next_to_labels_are_refused(rows: str, columns: str, tmp_path: Pa
         read_with(file, LabelOptions(tags_columns=("none",)))
 
 
-@pytest.mark.parametrize("header", ["confidence", "cloud_cover", "Weight", "lat", "quality"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("confidence", "cloud_cover", "Weight", "lat", "quality", "brightness", "cloud_pct", "cloudProbability"),
+        *("valid fraction", "mean_1", "NDVI mean", "min_x", "image quality", "no-data share", "sun_elevation"),
+    ],
+)
 def test_measures_of_an_image_are_no_labels(header: str, tmp_path: Path) -> None:
     file = write(tmp_path, "labels.csv", f"image,sea,{header}\na.jpg,1,0.3\nb.jpg,0,0.8\n")
     assert tags_of(file) == {"a.jpg": {"sea"}, "b.jpg": set()}
     assert findings_of(file) == [f"1 column with values other than 0 and 1, ignored: {header}"]
+
+
+@pytest.mark.parametrize(
+    "header", ["cloud", "red", "water_fraction", "snow_cover", "forest_probability", "area", "clear"]
+)
+def test_what_may_be_a_label_is_no_measure(header: str, tmp_path: Path) -> None:
+    file = write(tmp_path, "labels.csv", f"image,sea,{header}\na.jpg,1,0.3\nb.jpg,0,0.8\n")
+    assert refusal(file) == f"columns of shares from 0 to 1, which may be labels: {header}; {REMEDY}"
 
 
 def test_other_numbers_are_no_shares(tmp_path: Path) -> None:
