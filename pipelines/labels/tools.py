@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from pipelines.labels.columns import IMAGE_COLUMNS, TAGS_COLUMNS, kind_of
 from pipelines.labels.documents import Document
 from pipelines.labels.findings import LabelError
 
@@ -65,11 +66,25 @@ def refuse_tools(document: Document) -> None:
       LabelError: it is such a file.
     """
     for one in _samples(document):
+        if _names_tags(one):
+            return
         for known in _FORMATS:
             parts = [one.get(part) for part in known.nested]
             # In a row of a table, an empty list may as well be one of no tags.
             if known.plain <= one.keys() and all(map(_is_nested, parts)) and (one is document.json or any(parts)):
                 raise LabelError(f"is {known.name}, which is not read", known.remedy)
+
+
+def _names_tags(one: Mapping[str, object]) -> bool:
+    """Return whether an object names an image and its tags, whatever else a program has written next to them."""
+    kinds = {kind_of(name): value for name, value in one.items()}
+    names = (kinds.get(kind) for kind in IMAGE_COLUMNS)
+    tags = (kinds.get(kind) for kind in TAGS_COLUMNS)
+    return any(isinstance(name, str) for name in names) and any(map(_are_texts, tags))
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(one, str) for one in value))
 
 
 def _samples(document: Document) -> list[Mapping[str, object]]:

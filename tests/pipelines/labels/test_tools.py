@@ -72,3 +72,11 @@ def test_a_table_with_names_like_those_of_tools_is_read(tmp_path: Path) -> None:
     assert tags_of(write(tmp_path, "features.json", json.dumps(rows))) == {"a": set(), "b": {"x"}}
     rows = [{"filename": "a", "labels": [], "classes": 3}, {"filename": "b", "labels": ["x"], "classes": 1}]
     assert tags_of(write(tmp_path, "empty.json", json.dumps(rows))) == {"a": set(), "b": {"x"}}
+    further: list[dict[str, Any]] = [
+        {"type": "scene", "features": []},
+        {"annotations": [], "data": {}},
+        {"regions": {}},
+    ]
+    for others in further:
+        rows = [{"filename": "a.jpg", "tags": ["x"], "file_attributes": {}, **others}]
+        assert tags_of(write(tmp_path, "others.json", json.dumps(rows))) == {"a.jpg": {"x"}}
