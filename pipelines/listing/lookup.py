@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -69,10 +70,11 @@ def with_mask(ref: ImageRef) -> ImageRef:
     """Look for the mask of a scene of a single file in another one next to it, named as GDAL names it.
 
     One that may not be looked up is taken for one that is not there: whoever may not list a bucket of Amazon is refused
-    what does not exist.
+    what does not exist. But who has put a link there wants it to be read.
 
     Raises:
       TransientError: it cannot be looked up now.
+      FileNotFoundError: it is a link to nothing.
     """
     if ref.stack:
         return ref
@@ -82,6 +84,9 @@ def with_mask(ref: ImageRef) -> ImageRef:
     except storage.TransientError:
         raise
     except (OSError, ValueError):
+        if not storage.is_remote(path) and os.path.islink(path) and not os.path.exists(path):
+            name = os.path.basename(path)
+            raise FileNotFoundError(errno.ENOENT, f"{name} is a link to a file that is not there") from None
         return ref
     return ref._replace(mask=File(*found[:3]))
 

@@ -174,6 +174,18 @@ def test_a_mask_that_cannot_be_looked_up_now_is_not_taken_for_one_that_is_not_th
         assert listed[0].fingerprint == "", "rows of windows of another version must stay"
 
 
+def test_a_mask_that_is_a_link_to_nothing_is_not_taken_for_one_that_is_not_there(tmp_path: Path) -> None:
+    path, elsewhere = write(tmp_path / "scene.tif"), tmp_path / "elsewhere"
+    mask_of(path).rename(elsewhere)
+    mask_of(path).symlink_to(elsewhere)
+    assert [type(item) for item in read(cut(path))] == [Image, Empty, Empty]
+    elsewhere.unlink()
+    [failure] = cut(path)
+    assert isinstance(failure, Failure)
+    assert failure.message == "scene.tif.msk is a link to a file that is not there"
+    assert failure.fingerprint == "", "rows of windows of another version must stay"
+
+
 def test_percentiles_are_of_what_a_mask_next_to_a_scene_shows(tmp_path: Path) -> None:
     """Not of its overviews, in which nothing is hidden."""
     values, path = samples(800, 1400, 4), tmp_path / "scene.tif"
