@@ -20,6 +20,10 @@ _BUCKETS_ON_THE_WEB = (
 """Addresses that the providers themselves give to objects; with a query, they may be signed."""
 
 
+PERHAPS_MISSING = (FileNotFoundError, PermissionError)
+_PERHAPS_MISSING = frozenset(kind.__name__ for kind in PERHAPS_MISSING)
+
+
 class Reference(NamedTuple):
     """What an address in a document names.
 
@@ -35,10 +39,11 @@ class Reference(NamedTuple):
 def refer_either(reference: Reference) -> Listed:
     """Look up a file as its name is written, or if there is none, decoded as a URL.
 
-    STAC wants URLs, and many a catalogue has plain names, in which a `%` is nothing but that.
+    STAC wants URLs, and many a catalogue has plain names, in which a `%` is nothing but that. Whoever may not list a
+    bucket of Amazon is refused what does not exist.
     """
     listed = refer(reference.path)
-    if not reference.decoded or not isinstance(listed, Failure) or listed.error != FileNotFoundError.__name__:
+    if not reference.decoded or not isinstance(listed, Failure) or listed.error not in _PERHAPS_MISSING:
         return listed
     decoded = refer(reference.decoded)
     return listed if isinstance(decoded, Failure) else decoded

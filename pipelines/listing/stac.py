@@ -14,7 +14,7 @@ from pipelines import storage
 from pipelines.credentials import url_without_secrets
 from pipelines.errors import ScenetagsError
 from pipelines.listing.lookup import InputError
-from pipelines.listing.references import Reference, has_root, refer_either, understand
+from pipelines.listing.references import PERHAPS_MISSING, Reference, has_root, refer_either, understand
 from pipelines.listing.stac_items import Asset, read_item
 from pipelines.listing.stacks import refer_stack
 from pipelines.listing.threads import UnawaitedPool
@@ -93,10 +93,10 @@ class _Document(NamedTuple):
         """Read it, under the name that there is; raises as `storage.read` does."""
         try:
             return self, storage.read(self.path, _MOST_BYTES_AHEAD)
-        except FileNotFoundError:
+        except PERHAPS_MISSING:
             if not self.decoded:
                 raise
-            with suppress(FileNotFoundError):
+            with suppress(*PERHAPS_MISSING):
                 return _Document(self.decoded, self.depth), storage.read(self.decoded, _MOST_BYTES_AHEAD)
             raise
 

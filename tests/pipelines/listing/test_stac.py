@@ -19,6 +19,7 @@ from pipelines.output.run import HIDING
 from pipelines.records import Failure, ImageRef, Item
 from pipelines.scenes.documents import Documents
 from tests.conftest import Bucket
+from tools.proxy import Disturbance
 
 TIME = "2020-01-02T04:04:05.5+01:00"
 
@@ -240,6 +241,16 @@ def test_an_address_is_a_url_unless_a_file_has_its_very_name(href: str, named: s
     else:
         assert isinstance(listed, Failure)
         assert "%" in listed.path, "the address as it is written"
+
+
+def test_an_address_is_a_url_where_a_bucket_refuses_what_does_not_exist(bucket: Bucket) -> None:
+    """As Amazon's do, for those who may not list them."""
+    bucket.proxy.disturb = lambda _, path: Disturbance(403) if "%25" in path else Disturbance()
+    for name, content in (("items/a b.json", json.dumps(item("a", "c%20d.tif")).encode()), ("items/c d.tif", b"")):
+        storage.write(f"{bucket.path}/{name}", content)
+    catalog = f"{bucket.path}/catalog.json"
+    storage.write(catalog, json.dumps(catalogue(("item", "items/a%20b.json"))).encode())
+    assert [listed.path for listed in list_assets(catalog, ["visual"])] == [f"{bucket.path}/items/c d.tif"]
 
 
 def test_a_link_to_a_document_is_a_url_too(tmp_path: Path, bucket: Bucket) -> None:
