@@ -28,8 +28,7 @@ def find_disorder(names: Sequence[str], truth: NDArray[np.bool_], probabilities:
       truth: bool [N, L].
       probabilities: float32 [N, L].
     """
-    positives = truth.sum(axis=0)
-    chosen = np.flatnonzero((positives >= _LEAST_IMAGES) & (len(truth) - positives >= _LEAST_IMAGES))
+    chosen = np.flatnonzero(_tell_apart(truth))
     if len(chosen) < 2:
         return None
     areas = _areas(truth[:, chosen], probabilities)
@@ -50,8 +49,11 @@ def find_ignorance(
 ) -> Doubt | None:
     """Say that tags at tuned thresholds are no better than the same ones for every image, if they are not.
 
+    Nothing can be said of a few images, or of such as have the same labels: of these, the best tags are the same ones.
     Arguments are those of `find_disorder`; thresholds are float64 [L].
     """
+    if not _tell_apart(truth).any():
+        return None
     fbeta = fbeta_over_samples(truth, probabilities >= thresholds.astype(np.float32), beta)
     frequencies = np.broadcast_to(truth.mean(axis=0, dtype=np.float32), truth.shape)
     same = fbeta_over_samples(truth, frequencies >= np.float32(best_flat(truth, frequencies, beta)), beta)
@@ -61,6 +63,12 @@ def find_ignorance(
         f"{title(beta)} over samples is {fbeta:.3f}, and {same:.3f} for giving every image the most frequent labels",
         "check --scaling, the order of --labels, and that these are images for which it was made",
     )
+
+
+def _tell_apart(truth: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which labels, bool [L], enough images have and enough lack."""
+    positives = truth.sum(axis=0)
+    return np.asarray((positives >= _LEAST_IMAGES) & (len(truth) - positives >= _LEAST_IMAGES), np.bool_)
 
 
 def _areas(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -70,6 +70,10 @@ def test_tags_that_are_no_better_than_the_same_for_every_image_are_noticed() -> 
     assert doubt is not None
     assert doubt.what.startswith("F2 over samples is 0.")
     assert doubt.remedy.startswith("check --scaling, the order of --labels")
+    # Of images with the same labels, or of a few, a perfect model is no better.
+    for images in (truth[:1].repeat(40, axis=0), truth[:12]):
+        assert find_ignorance(images, images.astype(np.float32), half, 2) is None
+        assert find_ignorance(images, np.full_like(images, 0.4, np.float32), half, 2) is None
 
 
 @pytest.mark.usefixtures("tensorflow")
