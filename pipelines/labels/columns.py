@@ -111,12 +111,8 @@ def find_columns(table: Table, options: LabelOptions) -> Columns:
         return Columns(image, (), labels, None, {}, kept, (nameless, *findings))
     confidence = _find_confidence(table, names, (image, *tags), kept)
     foreign = {column: name for column, name in others.items() if column != confidence}
-    unread = foreign
-    if confidence is not None and marks.is_one_or_nothing(table.counts[confidence]):
-        # Where it is empty, it takes no tag.
-        unread = {confidence: names[confidence], **foreign}
-    telling = may_say({column: kind_of(name) for column, name in _labels(unread).items()})
-    unread = {column: name for column, name in unread.items() if column in telling}
+    telling = may_say({column: kind_of(name) for column, name in _labels(foreign).items()})
+    unread = {column: name for column, name in foreign.items() if column in telling}
     dividing, rest = _set_apart_dividing(foreign.values())
     ignored = Finding("columns other than names and tags, ignored", rest)
     return Columns(image, tags, {}, confidence, unread, kept, (nameless, dividing, ignored))

@@ -38,7 +38,7 @@ def read(table: Table, options: LabelOptions) -> LabelFile:
     of_confidence: Sequence[Finding] = ()
     if columns.confidence is not None:
         tags, of_confidence = _without_refuted(named, tags, columns.confidence, table.names[columns.confidence])
-    of_pairs = refuse_pairs(names, tags, named, columns.unread)
+    of_pairs = refuse_pairs(names, tags, named, columns.unread, columns.confidence)
     stray = tuple(name for name, line in zip(names, named, strict=True) if name != line.cells[columns.image])
     rows = [
         Row(name, of_row, not columns.tags, _kept(line, columns.kept))

@@ -44,6 +44,7 @@ _ANNOTATOR = re.compile(
     r"(?:id|name)?"
 )
 _MOST_WORDS = 3
+_LEAVE_OUT = "leave out the rows of labels that an image lacks"
 
 
 def may_say(columns: Mapping[int, str]) -> frozenset[int]:
@@ -64,12 +65,12 @@ def may_say(columns: Mapping[int, str]) -> frozenset[int]:
 
 
 def refuse_pairs(
-    names: Sequence[str], tags: Tags, lines: Sequence[Line], columns: Mapping[int, str]
+    names: Sequence[str], tags: Tags, lines: Sequence[Line], columns: Mapping[int, str], confidence: int | None = None
 ) -> tuple[Finding, ...]:
     """Refuse rows for most pairs of image and label next to a column that may say which of them hold.
 
     It may if its cells differ between the rows of an image, and are marks, shares, amounts or up to three words; where
-    there is a row for each pair, whatever they are.
+    there is a row for each pair, whatever they are. So may the confidence, where it has no 0 that would take a tag.
 
     If the rows are few, columns of marks are reported, as they may say so of the few that somebody has judged.
 
@@ -78,6 +79,7 @@ def refuse_pairs(
       tags: likewise.
       lines: the rows.
       columns: that may say so, and their names.
+      confidence: column that has taken tags by 0; None if there is none.
 
     Raises:
       LabelError: there are such rows.
@@ -85,7 +87,7 @@ def refuse_pairs(
     tagged = [number for number, of_row in enumerate(tags) if of_row]
     pairs = {(names[number], tags[number]) for number in tagged}
     images, every = len({name for name, _ in pairs}), len({of_row for _, of_row in pairs})
-    if not columns or min(images, every) < 2 or len(pairs) == images:
+    if min(images, every) < 2 or len(pairs) == images:
         return ()
     # Each image has a label at least; of the others, most or at least half.
     is_complete, is_dense = len(pairs) == images * every, 2 * (len(pairs) - images) >= images * (every - 1)
@@ -97,9 +99,10 @@ def refuse_pairs(
         has = "each image has a row for each" if is_complete else "most images have a row for most"
         raise LabelError(
             f"{has} of {quantity(every, 'label')}, and column {shown(columns[telling[0]])} may say which of them hold",
-            "leave out the rows of labels that an image lacks, or call that column confidence if it says so by 0, or "
-            "remove it if it says something else",
+            f"{_LEAVE_OUT}, or call that column confidence if it says so by 0, or remove it if it says something else",
         )
+    if confidence is not None and is_dense:
+        _refuse_confidences(names, lines, tagged, confidence, is_complete)
     of_marks = [
         column for column in telling if marks.tell_apart(counts[column]) and marks.are_all(marks.given(counts[column]))
     ]
@@ -109,6 +112,19 @@ def refuse_pairs(
             tuple(columns[column] for column in of_marks),
         ),
     )
+
+
+def _refuse_confidences(
+    names: Sequence[str], lines: Sequence[Line], tagged: Sequence[int], column: int, is_complete: bool
+) -> None:
+    """Refuse a confidence that takes no tag of an image: of any numbers from a model, or of 1 and nothing."""
+    counts = Counter(lines[row].cells[column] for row in tagged)
+    may_tell = is_complete or marks.is_one_or_nothing(counts)
+    if may_tell and _differs_within(names, lines, tagged, column, counts):
+        raise LabelError(
+            "images have rows for most labels or all, and no confidence of 0 says which of them they lack",
+            f"{_LEAVE_OUT}, or write 0 as their confidence, such as 0 below 0.5",
+        )
 
 
 def _differs(counts: Mapping[Cell, int]) -> bool:

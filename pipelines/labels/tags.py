@@ -17,6 +17,9 @@ _STRONG, _WEAK = ";|", ","
 _WITHOUT_SEPARATORS = dict.fromkeys(map(ord, _STRONG + _WEAK))
 _SPACE, _NONE = "space", "none"
 
+_WITH_COLUMNS = "write a column per label, with its name in the header"
+_BITS = re.compile("[01]{4,}")
+_NUMBERED = re.compile(r".*[^\W\d].*[:=(]\s*(?:[01]?[.,]\d+|\d+(?:[.,]\d+)?\s*%)\s*\)?")
 _QUOTED = re.compile(r"\s*'[^']*'\s*")
 # May separate tags, too, but is more often part of them.
 _RARE = re.compile(r"[/+&#:_-]")
@@ -70,7 +73,9 @@ def read_tags(
     if texts and all(_QUOTED.fullmatch(cell.text) for cell in texts):
         texts = [cell._replace(text=cell.text.strip()[1:-1]) for cell in texts]
     findings = _split(texts, separator, is_single and not are_lists, tags, dropped)
-    _refuse_vectors(lines, tags)
+    if separator != _NONE:
+        _refuse_vectors(lines, tags)
+        _refuse_numbered(lines, tags)
     missing = Finding("missing values next to tags, left out", tuple(dropped))
     return [frozenset(tags[number]) if number in tags else None for number in range(len(lines))], (missing, *findings)
 
@@ -84,15 +89,37 @@ def _present(parts: Sequence[str], place: str, dropped: list[str]) -> list[str]:
     return present
 
 
+def _refuse_numbered(lines: Sequence[Line], tags: Mapping[int, Sequence[str]]) -> None:
+    """Refuse tags with a number behind most of them, such as `cloud:0.54`: each would be a label of its own."""
+    first: dict[str, int] = {}
+    for number, of_line in tags.items():
+        for tag in of_line:
+            first.setdefault(tag, number)
+    numbered = [tag for tag in first if _NUMBERED.fullmatch(tag)]
+    if len(numbered) > 1 and 2 * len(numbered) >= len(first):
+        tag = numbered[0]
+        raise LabelError(
+            f"{lines[first[tag]].place}: {shown(tag)} has a number behind it, as most tags have",
+            "write the names of the tags alone, or say --separator none if each cell is one label",
+        )
+
+
 def _refuse_vectors(lines: Sequence[Line], tags: Mapping[int, Sequence[str]]) -> None:
     """Refuse lists that hold a 0 or 1 for each label, whose names nobody knows."""
+    words = {of_line[0] if len(of_line) == 1 else "" for of_line in tags.values()}
+    if len(words) > 2 and len(set(map(len, words))) == 1 and all(map(_BITS.fullmatch, words)):
+        number = next(iter(tags))
+        raise LabelError(
+            f"{lines[number].place}: {shown(tags[number][0])} looks like a 0 or 1 for each label, without their names",
+            _WITH_COLUMNS,
+        )
     lengths = {len(of_line) for of_line in tags.values()}
     doubled = next((number for number, of_line in tags.items() if len(set(of_line)) < len(of_line)), None)
     if doubled is not None and len(lengths) == 1 and all(map({"0", "1"}.issuperset, tags.values())):
         raise LabelError(
             f"{lines[doubled].place}: {shown(' '.join(tags[doubled]))} looks like a 0 or 1 for each label, without "
             "their names",
-            "write a column per label, with its name in the header",
+            _WITH_COLUMNS,
         )
 
 

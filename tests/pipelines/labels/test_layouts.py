@@ -200,11 +200,31 @@ def test_a_list_that_is_none_is_refused_and_an_empty_one_is_said(tmp_path: Path)
     ]
 
 
-@pytest.mark.parametrize("cells", [("[0, 1, 0]", "[1, 0, 0]"), ("0 1 1", "0 0 1"), ("[0 1 0]", "[1 1 0]")])
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ("cloud:0.54|sea:0.3", "sea:1.0"),
+        ("sea (0.5); bare soil (12%)", "sea (.25)"),
+        ("sea=40%|road=60 %", "sea=0,5"),
+    ],
+)
+def test_tags_with_numbers_behind_them_are_refused(cells: Sequence[str], tmp_path: Path) -> None:
+    rows = "".join(f'{number},"{cell}"\n' for number, cell in enumerate(cells))
+    file = write(tmp_path, "labels.csv", f"image_name,tags\n{rows}")
+    assert "has a number behind it, as most tags have; write the names of the tags alone" in refusal(file)
+    assert len(read_with(file, LabelOptions(separator="none")).rows) == 2
+    # So do names of products and the like.
+    plain = write(tmp_path, "plain.csv", "image_name,tags\na,zone:3|level 2.5\nb,road (2)|12:30\n")
+    assert tags_of(plain) == {"a": {"zone:3", "level 2.5"}, "b": {"road (2)", "12:30"}}
+
+
+@pytest.mark.parametrize(
+    "cells", [("0110", "0100", "0101"), ("[0, 1, 0]", "[1, 0, 0]"), ("0 1 1", "0 0 1"), ("[0 1 0]", "[1 1 0]")]
+)
 def test_marks_without_names_are_refused(cells: Sequence[str], tmp_path: Path) -> None:
     rows = "".join(f'{number},"{cell}"\n' for number, cell in enumerate(cells))
     message = refusal(write(tmp_path, "labels.csv", f"image_name,labels\n{rows}"))
-    assert message.startswith("line 2: 0 1 ")
+    assert message.startswith(("line 2: 0 1 ", "line 2: 0110 "))
     assert "looks like a 0 or 1 for each label, without their names; write a column per label" in message
 
 

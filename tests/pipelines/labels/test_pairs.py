@@ -70,9 +70,21 @@ def test_where_each_image_has_a_row_for_each_label_any_column_may_say_it(
     assert "lat" in header or tags_of(plain)["a"] == {"road"}
 
 
-def test_a_column_such_as_present_that_is_1_or_empty_takes_no_tag_and_is_refused(tmp_path: Path) -> None:
-    told = f"each image has a row for each of 4 labels, and column present may say which of them hold; {OTHERS}"
-    assert refusal(write(tmp_path, "labels.csv", "\n".join(pairs("1", "", "image,label,present")))) == told
+@pytest.mark.parametrize(
+    ("header", "yes", "no"),
+    [("present", "1", ""), ("confidence", "0.9", "0.2"), ("Confidence", "1", "0.01"), ("confidence", "1", "")],
+)
+def test_confidences_of_each_pair_that_take_no_tag_are_refused(header: str, yes: str, no: str, tmp_path: Path) -> None:
+    told = "images have rows for most labels or all, and no confidence of 0 says which of them they lack; "
+    told += "leave out the rows of labels that an image lacks, or write 0 as their confidence, such as 0 below 0.5"
+    assert refusal(write(tmp_path, "labels.csv", "\n".join(pairs(yes, no, f"image,label,{header}")))) == told
+
+
+def test_confidences_of_some_pairs_take_no_tag(tmp_path: Path) -> None:
+    same = write(tmp_path, "same.csv", "\n".join(pairs("1", "1", "image,label,confidence")))
+    assert len(labels.read_labels(same).rows) == len(LABELS) * len(TRUTH)
+    sure = write(tmp_path, "sure.csv", "image,label,confidence\na,ship,0.9\na,sea,0.6\nb,road,0.7\nc,hut,1\n")
+    assert not findings_of(sure)
     few = write(tmp_path, "few.csv", "image,label,present\na,ship,1\na,sea,\nb,road,1\nc,hut,1\n")
     assert findings_of(few) == ["1 row without present, whose tags are kept: line 3"]
 
