@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         assert source  # the parser requires it
         _check_written(flags, source)
         evaluation = evaluate(flags.predictions, source, flags.beta)
-        learnt = find_learnt(evaluation.bundle, evaluation.model, evaluation.paths)
+        learnt = find_learnt(evaluation.bundle, evaluation.model, evaluation.files)
         if learnt is not None:
             evaluation = evaluation._replace(findings=(learnt, *evaluation.findings))
         # JSON has escapes of its own for what a terminal must not get.

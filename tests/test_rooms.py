@@ -35,6 +35,7 @@ ALLOWED = {
     "pipelines.results.outputs",
     "pipelines.results.outside",
     "pipelines.results.thresholds",
+    "pipelines.results.whereabouts",
     "pipelines.storage",
     "pipelines.supervision",
     "pipelines.supervision.machine",

@@ -15,8 +15,9 @@ from model.quality.reliability import Reliability
 from pipelines import labels
 from pipelines.errors import quantity
 from pipelines.labels import Finding, LabelSource
-from pipelines.results.files import NoOutputError
+from pipelines.results.files import Manifest, NoOutputError
 from pipelines.results.outputs import Output, open_output
+from pipelines.results.whereabouts import Whereabouts, find_whereabouts
 
 
 class Predictions(NamedTuple):
@@ -25,6 +26,7 @@ class Predictions(NamedTuple):
     Attributes:
       model: digest of the bundle.
       bundle: where it was when it predicted; empty if no manifest says so.
+      whereabouts: of the images.
       computed_in: `float32` or `bfloat16`.
       labels: L names, in the order of the bundle.
       thresholds: of the L labels.
@@ -37,6 +39,7 @@ class Predictions(NamedTuple):
 
     model: str
     bundle: str
+    whereabouts: Whereabouts
     computed_in: str
     labels: tuple[str, ...]
     thresholds: tuple[float, ...]
@@ -53,7 +56,8 @@ class Evaluation(NamedTuple):
     Attributes:
       model: digest of the bundle that predicted.
       bundle: where it was when it predicted; empty if no manifest says so.
-      paths: of the images measured.
+      files: of the images measured, by their whole paths; those of rows with relative paths only if their folder is
+        known.
       computed_in: `float32` or `bfloat16`.
       scores: of the images that have both a prediction and a row.
       reliability: of their probabilities of the labels that the model knows.
@@ -65,7 +69,7 @@ class Evaluation(NamedTuple):
 
     model: str
     bundle: str
-    paths: tuple[str, ...]
+    files: tuple[str, ...]
     computed_in: str
     scores: metrics.Scores
     reliability: Reliability
@@ -110,7 +114,7 @@ def evaluate(folder: str, source: LabelSource, beta: float = BETA) -> Evaluation
     return Evaluation(
         model=predicted.model,
         bundle=predicted.bundle,
-        paths=tuple(truth),
+        files=tuple(filter(None, map(predicted.whereabouts.whole, truth))),
         computed_in=predicted.computed_in,
         scores=scores,
         reliability=reliability.measure(has[:, judged], probabilities[:, judged]),
@@ -143,7 +147,7 @@ def read_predictions(folder: str) -> Predictions:
         if output.failure_files:
             raise NoOutputError(f"{folder} has no predictions: predict failed on every image", "see failures/*.parquet")
         raise NoOutputError(f"{folder} has no files predictions/*.parquet", "give the --output of predict")
-    footer = output.footer()
+    footer, manifests = output.footer(), _read_manifests(output)
     table = output.predictions(["path", "tags", *footer.columns.values()])
     paths, tags = table["path"].to_pylist(), [frozenset(of_image) for of_image in table["tags"].to_pylist()]
     probabilities = np.stack([table[footer.columns[label]].to_numpy() for label in footer.labels], axis=1)
@@ -153,7 +157,8 @@ def read_predictions(folder: str) -> Predictions:
     doubled = [path for row, path in enumerate(paths) if newest[path] != row]
     return Predictions(
         model=footer.bundle,
-        bundle=_find_bundle(output, footer.bundle),
+        bundle=_find_bundle(manifests, footer.bundle),
+        whereabouts=find_whereabouts(output, footer, manifests=manifests),
         computed_in=footer.precision,
         labels=footer.labels,
         thresholds=footer.thresholds,
@@ -165,12 +170,17 @@ def read_predictions(folder: str) -> Predictions:
     )
 
 
-def _find_bundle(output: Output, digest: str) -> str:
-    """Return where the newest run had the bundle of this digest; empty if no manifest says so."""
+def _read_manifests(output: Output) -> Sequence[Manifest]:
+    """Return the manifests of an output; none if one is damaged, as figures need none."""
     try:
-        bundles = [manifest.described.get("bundle") for manifest in output.manifests()]
+        return output.manifests()
     except (NoOutputError, OSError):
-        return ""
+        return ()
+
+
+def _find_bundle(manifests: Sequence[Manifest], digest: str) -> str:
+    """Return where the newest run had the bundle of this digest; empty if no manifest says so."""
+    bundles = [manifest.described.get("bundle") for manifest in manifests]
     found = [bundle for bundle in bundles if isinstance(bundle, Mapping) and bundle.get("digest") == digest]
     return str(found[-1].get("path", "")) if found else ""
 

@@ -37,6 +37,19 @@ def test_images_that_the_model_has_learnt_are_counted(
     assert "learnt" not in capsys.readouterr().out
 
 
+def test_learnt_images_are_found_where_they_are_if_rows_have_relative_paths(
+    trained: Trained, training_chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, output = tmp_path / "chips", str(tmp_path / "out")
+    shutil.copytree(training_chips / "jpg", folder / "jpg")
+    flags = ["--input", str(folder), "--relative_to", str(folder), "--model", trained.bundle.path, "--output", output]
+    assert predict.main([*flags, "--progress", "off"]) == 0
+    command = [output, "--labels", str(training_chips / "labels.csv")]
+    capsys.readouterr()
+    assert evaluate.main(command) == 0
+    assert f"images that the model has learnt from, of {CHIPS} compared" in capsys.readouterr().out
+
+
 def test_only_images_that_can_be_read_and_the_bundle_that_is_meant_are_compared(
     trained: Trained, training_chips: Path, tmp_path: Path, bucket: Bucket
 ) -> None:
