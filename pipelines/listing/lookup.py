@@ -11,9 +11,8 @@ from pipelines import archives, storage
 from pipelines.errors import ScenetagsError
 from pipelines.records import Failure, File, ImageRef, Listed, not_listed
 from pipelines.scenes.grid import split_window
+from pipelines.scenes.naming import mask_path
 from pipelines.storage import Entry
-
-_MASK = ".msk"
 
 
 class InputError(ScenetagsError):
@@ -78,7 +77,7 @@ def with_mask(ref: ImageRef) -> ImageRef:
     """
     if ref.stack:
         return ref
-    path = f"{ref.path}{_MASK}"
+    path = mask_path(ref.path)
     try:
         found = _look_up(path) if storage.is_remote(path) else storage.retried(lambda: _look_up(path))
     except storage.TransientError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 SHIFT, PAD, DROP = "shift", "pad", "drop"
@@ -16,7 +17,7 @@ CLEAR = "udm2:clear>="
 _MARK = "#xywh="
 DATA_MASK, CLEAR_MASK = "msk", "udm2"
 """Kinds of masks that fingerprints of windows cover: of the pixels that hold data, and of those that are clear."""
-_OF_MASKS = re.compile(rf" (?:{DATA_MASK}|{CLEAR_MASK}):")
+_OF_MASKS = re.compile(rf" ({DATA_MASK}|{CLEAR_MASK}):")
 _WINDOW = re.compile(rf"(.+){_MARK}(\d+),(\d+),(\d+),(\d+)", re.ASCII | re.DOTALL)
 
 
@@ -140,6 +141,12 @@ def cover_mask(fingerprint: str, kind: str, of_mask: str) -> str:
 def without_masks(fingerprint: str) -> str:
     """Return the fingerprint of a scene, given that of one of its windows."""
     return _OF_MASKS.split(fingerprint, maxsplit=1)[0]
+
+
+def masks_in(fingerprint: str) -> Mapping[str, str]:
+    """Return the fingerprints of masks, by their kinds, that the fingerprint of a window covers."""
+    _, *masks = _OF_MASKS.split(fingerprint)
+    return dict(zip(masks[::2], masks[1::2], strict=True))
 
 
 def split_window(path: str) -> tuple[str, tuple[int, int, int, int]] | None:

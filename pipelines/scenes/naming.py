@@ -1,4 +1,4 @@
-"""How scenes of several files are named: after all of them, as `folder/red.tif+green.tif+blue.tif`."""
+"""How scenes of several files are named: after all of them, as `folder/red.tif+green.tif+blue.tif`; and masks."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ def join_files(paths: Sequence[str]) -> str:
     lies that holds them all. In another bucket, files have their whole paths.
     """
     return _SEPARATOR.join((paths[0], *(_seen_from(paths[0], path) for path in paths[1:])))
+
+
+def mask_path(scene: str) -> str:
+    """Name the file next to a scene in which GDAL writes which of its pixels hold data."""
+    return f"{scene}.msk"
 
 
 def split_files(name: str) -> tuple[str, ...]:

@@ -14,7 +14,8 @@ from pipelines.records import OF_SEVERAL, Failure, File, ImageRef, Listed
 from pipelines.results.selecting.places import common_folder, name_copies
 from pipelines.results.selecting.selection import Selection
 from pipelines.results.sources import Source, find_source
-from pipelines.scenes.grid import without_masks
+from pipelines.scenes.grid import DATA_MASK, masks_in, without_masks
+from pipelines.scenes.naming import mask_path
 
 AT_ONCE = 16
 """Files that are looked up or copied."""
@@ -69,6 +70,9 @@ def find_copies(selection: Selection) -> Copies:
                 scenes[source.path] = version
             else:
                 fingerprints[source] = version
+                if mask := masks_in(fingerprint).get(DATA_MASK):
+                    # Without it, whoever tags the copy would take what holds no data for pictures.
+                    fingerprints[Source(mask_path(source.path))] = mask
     lost = []
     for scene, found in _find_files(scenes, selection.footer.rendering):
         if isinstance(found, str):

@@ -19,6 +19,7 @@ from pipelines.listing.stacks import refer_scene
 from pipelines.output.run import Run
 from pipelines.records import OF_SEVERAL, ImageRef
 from pipelines.results.selecting.places import PARTIAL
+from pipelines.scenes.grid import CLEAR_MASK, DATA_MASK, cover_mask
 from tests.conftest import Bucket
 from tests.pipelines.query.asking import IMAGES, LABELS, Ask, tree
 from tests.pipelines.results.tagged_outputs import image, run_of, window, with_grid, write, write_images
@@ -131,6 +132,26 @@ def test_all_files_of_a_scene_are_copied_in_the_version_that_was_tagged(
     _, printed, error = ask(here.output, "road", flag, str(tmp_path / "again"))
     assert "1 copied" in printed or "1 linked" in printed
     assert error.count("it has changed since it was tagged; run `scenetags predict` again") == 2
+
+
+def test_the_mask_next_to_a_scene_is_copied_with_it_in_the_version_that_was_tagged(
+    ask: Ask, run: Run, tmp_path: Path
+) -> None:
+    scene, mask = tmp_path / "scene.tif", tmp_path / "scene.tif.msk"
+    scene.write_bytes(b"a scene")
+    mask.write_bytes(b"its mask")
+    listed, row = refer(str(mask)), window(str(scene), 0, [0.9])
+    assert isinstance(listed, ImageRef)
+    covered = cover_mask(row.ref.fingerprint, DATA_MASK, listed.fingerprint)
+    covered = cover_mask(covered, CLEAR_MASK, "1-1")
+    here = with_grid(run_of(run, tmp_path / "out", ("road",)))
+    write(here, [row._replace(ref=row.ref._replace(fingerprint=covered))])
+
+    assert ask(here.output, "road", "--copy_to", str(tmp_path / "to"))[0] == 0
+    assert tree(tmp_path / "to") == {"scene.tif": b"a scene", "scene.tif.msk": b"its mask"}
+    mask.write_bytes(b"another mask")
+    code, _, error = ask(here.output, "road", "--copy_to", str(tmp_path / "again"))
+    assert (code, f"{mask}: it has changed since it was tagged" in error) == (1, True)
 
 
 def test_links_lead_to_the_images(ask: Ask, output: Path, archive: Path, tmp_path: Path) -> None:
