@@ -95,7 +95,7 @@ def _check_replaceable(folder: str, collection: Document) -> None:
       UsageError: it would.
       OSError: the folder cannot be read.
     """
-    from pipelines.results.cataloguing.stac_items import DESCRIPTION
+    from pipelines.results.cataloguing.stac_items import is_earlier
 
     earlier: Any = None
     try:
@@ -105,11 +105,10 @@ def _check_replaceable(folder: str, collection: Document) -> None:
         return
     except (ValueError, RecursionError, storage.FileTooLargeError):
         pass
-    ours = isinstance(earlier, dict) and str(earlier.get("description")).startswith(DESCRIPTION)
-    if not ours or earlier.get("id") != collection.content["id"]:
+    if not is_earlier(collection.content, earlier):
         raise UsageError(
             f"--to {folder}: {collection.path} is not a collection that scenetags has made of this output",
-            "choose another folder, or move that file away",
+            "choose another folder, or move that file elsewhere",
         )
 
 

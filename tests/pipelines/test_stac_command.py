@@ -144,27 +144,34 @@ def test_no_item_takes_the_place_of_the_collection(tmp_path: Path) -> None:
     assert sorted(items) == ["COLLECTION.json", "collection.json"]
 
 
-@pytest.mark.parametrize("others", ['{"type": "Collection", "id": "out"}', "[1]", "no JSON", "another output"])
+@pytest.mark.parametrize("others", ['{"type": "Collection", "id": "out"}', "[1]", "no JSON", "other", "out"])
 def test_a_collection_that_is_not_of_this_output_is_not_replaced(
     others: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = write_output(tmp_path / "out", window(NORTH, 0, 0, square(10, 20)))
     collection = tmp_path / "catalogue" / "collection.json"
     collection.parent.mkdir()
-    if others == "another output":
-        described(write_output(tmp_path / "b" / "other", window(SOUTH, 0, 0, square(10, 20))))
-        others = (tmp_path / "b" / "catalogue" / "collection.json").read_text()
+    if others in ("other", "out"):
+        # Another output, which may be called the same.
+        another = write_output(tmp_path / "b" / others, window(SOUTH, 0, 0, square(10, 20)))
+        assert command.main([str(another), "--to", str(collection.parent)]) == 0
+        others = collection.read_text()
     collection.write_text(others)
 
+    there = sorted(collection.parent.rglob("*"))
     assert command.main([str(output), "--to", str(collection.parent)]) == 2
     said = capsys.readouterr().err
     assert f"{collection} is not a collection that scenetags has made of this output; choose another folder" in said
     assert said.count("\n") == 1
     assert collection.read_text() == others
-    assert list(collection.parent.iterdir()) == [collection]
+    assert sorted(collection.parent.rglob("*")) == there
 
     collection.unlink()
     assert described(output).keys() == described(output).keys() == {"north"}
+    earlier = json.loads(collection.read_text())
+    earlier["links"] = [link for link in earlier["links"] if link["rel"] != "via"]
+    collection.write_text(json.dumps(earlier))
+    assert described(output).keys() == {"north"}, "an earlier version has made it"
 
 
 def test_a_scene_without_a_time_needs_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

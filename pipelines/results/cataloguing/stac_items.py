@@ -35,8 +35,10 @@ _LONGEST_NAME = 150
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _COLLECTION = "collection.json"
 
-DESCRIPTION = "Tags of the windows of "
-"""With which the description of each collection begins."""
+# With which the description of each collection begins.
+_DESCRIPTION = "Tags of the windows of "
+# IANA's relation of a document to what it was made of.
+_SOURCE = "via"
 
 
 class Document(NamedTuple):
@@ -97,12 +99,32 @@ def describe_output(
         links.append({"rel": "item", "href": f"./{name}/{name}.json", "type": "application/geo+json"})
         bounds += [place["bbox"]] if "bbox" in place else []
         times.append(time)
-    yield Document(storage.join(folder, _COLLECTION), _describe_collection(output, footer, links, bounds, times))
+    path = storage.join(folder, _COLLECTION)
+    yield Document(path, _describe_collection(output, footer, path, links, bounds, times))
+
+
+def is_earlier(collection: Mapping[str, Any], document: Any) -> bool:
+    """Return whether a document, as JSON has it, is an earlier collection of the same output.
+
+    Those of earlier versions do not say where the output is: of them, the name of its folder decides.
+    """
+    match document:
+        case {"id": identity, "description": str(description), "links": [*links]}:
+            sources = _sources(links)
+            is_same = identity == collection["id"] and sources in ([], _sources(collection["links"]))
+            return is_same and description.startswith(_DESCRIPTION)
+        case _:
+            return False
+
+
+def _sources(links: Sequence[Any]) -> list[Any]:
+    return [link.get("href") for link in links if isinstance(link, Mapping) and link.get("rel") == _SOURCE]
 
 
 def _describe_collection(
     output: Output,
     footer: Footer,
+    path: str,
     links: Sequence[Mapping[str, str]],
     bounds: Sequence[Sequence[float]],
     times: Sequence[str],
@@ -111,14 +133,18 @@ def _describe_collection(
         "type": "Collection",
         "stac_version": _VERSION,
         "id": _name_collection(output),
-        "description": f"{DESCRIPTION}{quantity(len(links), 'scene')}, by scenetags {footer.version}".rstrip(),
+        "description": f"{_DESCRIPTION}{quantity(len(links), 'scene')}, by scenetags {footer.version}".rstrip(),
         "license": "other",
         "keywords": list(footer.labels),
         "extent": {
             "spatial": {"bbox": [_around(bounds)]},
             "temporal": {"interval": [[min(times, key=_in_order), max(times, key=_in_order)]]},
         },
-        "links": [{"rel": "root", "href": f"./{_COLLECTION}"}, *links],
+        "links": [
+            {"rel": "root", "href": f"./{_COLLECTION}"},
+            {"rel": _SOURCE, "href": _refer(output.path, path), "title": "the output that it describes"},
+            *links,
+        ],
     }
 
 
