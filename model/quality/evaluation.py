@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from model.quality import metrics, reliability
@@ -34,7 +35,6 @@ class Predictions(NamedTuple):
       tags: of each image.
       probabilities: float32 [N, L].
       failed_paths: inputs that predict failed on.
-      findings: problems found.
     """
 
     model: str
@@ -47,7 +47,6 @@ class Predictions(NamedTuple):
     tags: tuple[frozenset[str], ...]
     probabilities: NDArray[np.float32]
     failed_paths: tuple[str, ...]
-    findings: tuple[Finding, ...]
 
 
 class Evaluation(NamedTuple):
@@ -121,7 +120,7 @@ def evaluate(folder: str, source: LabelSource, beta: float = BETA) -> Evaluation
         failed_paths=tuple(path for path in matched.paths if path in failed),
         unknown_labels=unknown,
         never_given=find_never_given(scores.of(judged & of_model).labels, reached=_reached(predicted, rows)),
-        findings=(*predicted.findings, *file.findings, *matched.findings, *([unmeasured] if unmeasured.names else [])),
+        findings=(*file.findings, *matched.findings, *([unmeasured] if unmeasured.names else [])),
     )
 
 
@@ -139,7 +138,8 @@ def read_predictions(folder: str) -> Predictions:
       folder: its output, or the subfolder `predictions`.
 
     Raises:
-      NoOutputError: there is no such folder, or it does not contain the predictions of one model.
+      NoOutputError: there is no such folder, or it does not contain the predictions of one model, one of each
+        image.
       OutputError: a file in it is damaged.
     """
     output = open_output(folder)
@@ -148,13 +148,12 @@ def read_predictions(folder: str) -> Predictions:
             raise NoOutputError(f"{folder} has no predictions: predict failed on every image", "see failures/*.parquet")
         raise NoOutputError(f"{folder} has no files predictions/*.parquet", "give the --output of predict")
     footer, manifests = output.footer(), _read_manifests(output)
-    table = output.predictions(["path", "tags", *footer.columns.values()])
-    paths, tags = table["path"].to_pylist(), [frozenset(of_image) for of_image in table["tags"].to_pylist()]
+    probability_fields = ((footer.columns[label], pa.float32()) for label in footer.labels)
+    fields = pa.schema([("path", pa.string()), ("tags", pa.list_(pa.string())), *probability_fields])
+    table = pa.Table.from_batches(output.pieces(fields, made_with=footer), fields)
+    paths = tuple(table["path"].to_pylist())
     probabilities = np.stack([table[footer.columns[label]].to_numpy() for label in footer.labels], axis=1)
-    # File names begin with the time of their run, so the last row of an image is its newest. There are two rows if a
-    # run was stopped while it was replacing rows.
-    newest = {path: row for row, path in enumerate(paths)}
-    doubled = [path for row, path in enumerate(paths) if newest[path] != row]
+    predicted = frozenset(paths)
     return Predictions(
         model=footer.bundle,
         bundle=_find_bundle(manifests, footer.bundle),
@@ -162,11 +161,10 @@ def read_predictions(folder: str) -> Predictions:
         computed_in=footer.precision,
         labels=footer.labels,
         thresholds=footer.thresholds,
-        paths=tuple(newest),
-        tags=tuple(tags[row] for row in newest.values()),
-        probabilities=probabilities[list(newest.values())],
-        failed_paths=tuple(path for path in dict.fromkeys(output.failed_images()) if path not in newest),
-        findings=(Finding("images predicted twice, newer row used", tuple(doubled)),) if doubled else (),
+        paths=paths,
+        tags=tuple(frozenset(of_image) for of_image in table["tags"].to_pylist()),
+        probabilities=probabilities,
+        failed_paths=tuple(path for path in dict.fromkeys(output.failed_images()) if path not in predicted),
     )
 
 

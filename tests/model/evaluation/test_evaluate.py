@@ -231,16 +231,14 @@ def test_json_goes_to_a_file_beside_the_table(run: Evaluate, chips: Chips, tmp_p
     assert written == json.loads(run(*as_predicted(chips), flags=("--json", "-")).out)
 
 
-def test_of_an_image_predicted_twice_the_newer_row_counts(run: Evaluate, chips: Chips, tmp_path: Path) -> None:
+def test_two_rows_of_an_image_are_refused(chips: Chips, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = copied(chips, tmp_path / "out")
-    rows = pq.read_table(file)
-    names = [Path(path).stem for path in rows["path"].to_pylist()]
-    older = rows.set_column(1, rows.schema.field("tags"), pa.array([[]] * len(names), pa.list_(pa.string())))
-    pq.write_table(older, file.with_name("2000-older.parquet"))
-    told = json.loads(run(*as_predicted(chips), flags=("--json", "-"), predictions=tmp_path / "out").out)
-    assert told["f2_over_samples"] == 1
-    [finding] = [finding for finding in told["findings"] if "twice" in finding["what"]]
-    assert finding["count"] == IMAGES
+    file.with_name("2000-older.parquet").write_bytes(file.read_bytes())
+    labels = tmp_path / "labels.csv"
+    labels.write_text("image_name,tags\nx,clear\n")
+    assert evaluate.main([str(tmp_path / "out"), "--labels", str(labels)]) == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path}/out/predictions has two rows for {chips.output.parent}" in said
 
 
 def test_the_reliability_diagram_is_drawn(run: Evaluate, chips: Chips, tmp_path: Path) -> None:
