@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import NamedTuple
 
@@ -11,9 +12,12 @@ from pipelines.images.limits import HEAD
 from pipelines.images.tiff.directories import read_directory
 from pipelines.images.tiff.layout import read_tiff
 from pipelines.images.tiff.parts import DividedTiff, as_mask, divide
+from pipelines.images.tiff.tags import METADATA
 from pipelines.records import File
 from pipelines.scenes.pages import open_pages
 
+# The flags of a mask that is one for all bands.
+_MARK = re.compile(rb'<Item name="INTERNAL_MASK_FLAGS_1"[^>]*>\s*2\s*<')
 _SOURCES = ("tiff 1x8", "tiff 1x1")
 
 
@@ -54,6 +58,12 @@ def open_mask(file: File, width: int, height: int) -> Mask:
     if source not in _SOURCES:
         raise UnsupportedImageError(f"no mask of a scene, which is a {' or '.join(_SOURCES)}, but {source}")
     check_size((image.width, image.height), (width, height))
+    if not _MARK.search(directory.texts.get(METADATA, b"")):
+        # GDAL does not take it for a mask either, which may hold classes of pixels, or 0 where there is data.
+        raise UnsupportedImageError(
+            "no mask of a scene, which has INTERNAL_MASK_FLAGS_1 among its metadata",
+            "write it with GDAL or rasterio, or rename it if it is none",
+        )
     return Mask(as_mask(image), file)
 
 

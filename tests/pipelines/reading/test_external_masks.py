@@ -108,9 +108,27 @@ def test_windows_change_with_the_mask_that_is_next_to_their_scene(tmp_path: Path
 
 
 def write_mask(path: Path, values: NDArray[Any]) -> Path:
-    """Write any TIFF in the place of the mask of a scene."""
+    """Write any TIFF in the place of the mask of a scene, marked as GDAL marks one."""
     write_scene(mask_of(path), values[np.newaxis] if values.ndim == 2 else values, transform=None)
+    with rasterio.open(mask_of(path), "r+") as file:
+        file.update_tags(INTERNAL_MASK_FLAGS_1="2")
     return path
+
+
+@pytest.mark.parametrize("flags", [{}, {"INTERNAL_MASK_FLAGS_1": "0"}, {"OTHER": "2"}], ids=str)
+def test_what_gdal_does_not_take_for_a_mask_is_none(flags: dict[str, str], tmp_path: Path) -> None:
+    path = write(tmp_path / "scene.tif")
+    write_scene(mask_of(path), np.zeros((1, 64, 192), np.uint8), transform=None)
+    with rasterio.open(mask_of(path), "r+") as file:
+        file.update_tags(**flags)
+    with rasterio.open(path) as file:
+        assert flags.get("INTERNAL_MASK_FLAGS_1") or file.dataset_mask().all()
+    [failure] = cut(path)
+    assert isinstance(failure, Failure)
+    assert failure.message == (
+        "scene.tif.msk: no mask of a scene, which has INTERNAL_MASK_FLAGS_1 among its metadata; write it with GDAL or "
+        "rasterio, or rename it if it is none"
+    )
 
 
 def test_a_mask_that_is_replaced_while_its_scene_is_read_is_a_failure(tmp_path: Path) -> None:
