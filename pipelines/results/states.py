@@ -70,7 +70,10 @@ def check_finished(folder: str) -> None:
 
 def changed(folder: str) -> NoOutputError:
     """Return the error of an output that a run has changed while it was read."""
-    return NoOutputError(f"{folder} was changed while it was read", "run the same command again")
+    return NoOutputError(
+        f"{folder} was changed while it was read",
+        "run the same command again; next to a run that commits all the time, once it has ended",
+    )
 
 
 @contextmanager
