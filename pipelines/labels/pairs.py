@@ -92,9 +92,12 @@ def refuse_pairs(
     # Each image has a label at least; of the others, most or at least half.
     is_complete, is_dense = len(pairs) == images * every, 2 * (len(pairs) - images) >= images * (every - 1)
     counts = {column: Counter(line.cells[column] for line in lines) for column in columns}
-    within = [column for column in columns if _differs_within(names, lines, tagged, column, counts[column])]
-    telling = [column for column in columns if _differs(counts[column]) and (is_complete or column in within)]
-    telling = telling or within * is_complete
+    usual = [column for column in columns if _differs(counts[column])]
+
+    def differ(some: Sequence[int]) -> list[int]:
+        return [column for column in some if _differs_within(names, lines, tagged, column, counts[column])]
+
+    telling = (usual or differ([*columns])) if is_complete else differ(usual)
     if telling and is_dense:
         has = "each image has a row for each" if is_complete else "most images have a row for most"
         raise LabelError(
