@@ -172,9 +172,7 @@ class Output:
         again = (batch.column(_PATH) for _, batch in self._batches(table, _PATHS))
         if (path := paths.find_double(again)) is not None:
             raise NoOutputError(
-                f"{storage.join(self.path, table)} has two rows for {path}",
-                "move out the file that no run wrote; if a run is replacing rows, wait for its end, or if it has died, "
-                f"run scenetags recover {self.path}",
+                f"{storage.join(self.path, table)} has two rows for {path}", "move out the file that no run wrote"
             )
 
     def _batches(

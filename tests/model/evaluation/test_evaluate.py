@@ -239,6 +239,7 @@ def test_two_rows_of_an_image_are_refused(chips: Chips, tmp_path: Path, capsys: 
     assert evaluate.main([str(tmp_path / "out"), "--labels", str(labels)]) == 2
     said = capsys.readouterr().err
     assert f"{tmp_path}/out/predictions has two rows for {chips.output.parent}" in said
+    assert said.endswith("; move out the file that no run wrote\n"), "what a run replaces is refused in other words"
 
 
 def test_the_reliability_diagram_is_drawn(run: Evaluate, chips: Chips, tmp_path: Path) -> None:
