@@ -67,8 +67,8 @@ def read_final_epochs(flags: argparse.Namespace, finetune_epochs: int) -> int:
     """
     if flags.final_epochs and flags.quantize == "int8":
         raise UsageError(
-            "--final_epochs: not allowed with --quantize int8, whose file is measured on the held-out images",
-            "omit it",
+            "--final_epochs and --quantize int8 cannot be combined: the file is measured on the held-out images",
+            "omit one of them",
         )
     if flags.final_epochs is not None:
         return int(flags.final_epochs)

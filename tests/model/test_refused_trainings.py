@@ -30,7 +30,10 @@ pytestmark = pytest.mark.usefixtures("tensorflow")
         (["--weights", "none", "--finetune_epochs", "0"], "nothing to train"),
         (["--loss", "focal"], "--loss: invalid choice: 'focal' (choose from"),
         (["--beta", "0"], "--beta 0: not a number from 0.1 to 10"),
-        (["--quantize", "int8", "--final_epochs", "1"], "--final_epochs: not allowed with --quantize int8, whose file"),
+        (
+            ["--quantize", "int8", "--final_epochs", "1"],
+            "--final_epochs and --quantize int8 cannot be combined: the file",
+        ),
         (["--quantize", "int4"], "--quantize: invalid choice: 'int4' (choose from"),
         (
             ["--output", "gs://bucket/bundle"],
