@@ -171,7 +171,10 @@ def _find_labels(table: Table, others: Mapping[int, str]) -> tuple[dict[int, str
     """Find the columns that are labels."""
     labels = _labels(others)
     _refuse_shares(table, labels)
-    foreign = {column: name for column, name in labels.items() if not marks.may_be(table.counts[column])}
+    shares = {column for column in labels if marks.are_shares(table.counts[column])}
+    measures = {column for column in shares if is_measure(labels[column])}
+    marked = {column for column in labels if marks.may_be(table.counts[column])} - measures
+    foreign = {column: name for column, name in labels.items() if column not in marked}
     # Without labels, the first of these columns is reported when its cells are read.
     if len(foreign) == len(labels):
         foreign = {}

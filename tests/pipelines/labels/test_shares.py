@@ -38,8 +38,10 @@ def test_shares_next_to_labels_are_refused(rows: str, columns: str, tmp_path: Pa
         *("valid fraction", "mean_1", "NDVI mean", "min_x", "image quality", "no-data share", "sun_elevation"),
     ],
 )
-def test_measures_of_an_image_are_no_labels(header: str, tmp_path: Path) -> None:
-    file = write(tmp_path, "labels.csv", f"image,sea,{header}\na.jpg,1,0.3\nb.jpg,0,0.8\n")
+@pytest.mark.parametrize("other", ["0.3", "0"])
+def test_measures_of_an_image_are_no_labels(header: str, other: str, tmp_path: Path) -> None:
+    """Neither are those of which most are 0, as the share of clouds is of clear images."""
+    file = write(tmp_path, "labels.csv", f"image,sea,{header}\na.jpg,1,{other}\nb.jpg,0,0.8\n")
     assert tags_of(file) == {"a.jpg": {"sea"}, "b.jpg": set()}
     assert findings_of(file) == [f"1 column with values other than 0 and 1, ignored: {header}"]
 
