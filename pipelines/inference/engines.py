@@ -172,8 +172,7 @@ def _check_golden(
     if probabilities.shape != golden.probabilities.shape:
         raise BundleError(
             f"engine {name} returns {quantity(probabilities.shape[-1], 'probability', 'probabilities')} per image, "
-            f"but bundle {bundle.path} has "
-            f"{quantity(len(bundle.labels), 'label')}"
+            f"but bundle {bundle.path} has {quantity(len(bundle.labels), 'label')}"
         )
     differences = np.abs(probabilities - golden.probabilities)
     exact = precision == "float32"

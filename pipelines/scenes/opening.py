@@ -66,7 +66,6 @@ def _check_windows(division: Division) -> None:
     if windows > _MOST_WINDOWS:
         raise ImageTooLargeError(
             f"scene of {division.width:,} x {division.height:,} pixels: about {quantity(windows, 'window')}, and the "
-            "limit is "
-            f"{_MOST_WINDOWS:,}",
+            f"limit is {_MOST_WINDOWS:,}",
             "choose a larger --stride",
         )

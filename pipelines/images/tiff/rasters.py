@@ -140,9 +140,8 @@ def _read_type(tags: Tags, number: int) -> str:
     if kind is None:
         raise UnsupportedImageError(
             f"TIFF of {quantity(number, 'band')} with {FORMATS.get(max(formats), 'undefined')} samples of "
-            f"{quantity(max(bits), 'bit')}: of "
-            "rasters, unsigned integers of 8 and 16 bits, signed ones of 16 and floating-point numbers of 32 are "
-            "supported, the same in all bands",
+            f"{quantity(max(bits), 'bit')}: of rasters, unsigned integers of 8 and 16 bits, signed ones of 16 and "
+            "floating-point numbers of 32 are supported, the same in all bands",
             remedy_of(formats),
         )
     if tags.get(COMPRESSION, (1,))[0] in (JPEG, WEBP):

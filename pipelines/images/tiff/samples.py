@@ -188,22 +188,21 @@ def _read_bits(tags: Tags, number: int) -> int:
     if is_raster and formats | set(bits) == {UNSIGNED, 16} and number > 1:
         raise UntrustedColoursError(
             f"{max(bits)}-bit multi-band TIFF ({quantity(number, 'band')}): the file does not say which bands are red, "
-            "green and "
-            "blue, or how bright white is",
+            "green and blue, or how bright white is",
             "give --bands and --stretch LOW:HIGH, or --product",
         )
     if is_raster and formats | set(bits) in ({SIGNED, 16}, {FLOAT, 32}):
         raise UntrustedColoursError(
-            f"TIFF with {FORMATS[min(formats)]} samples of {quantity(bits[0], 'bit')}: it is unknown how bright white "
-            "is",
+            f"TIFF with {FORMATS[min(formats)]} samples of {quantity(bits[0], 'bit')}: it is unknown how bright "
+            "white is",
             "give --stretch LOW:HIGH" if number == 1 else "give --bands and --stretch LOW:HIGH",
         )
     if formats != {UNSIGNED} or len(set(bits)) != 1 or bits[0] not in (1, 2, 4, 8, 16):
         others = [kind for kind in formats if kind != UNSIGNED]
         raise UnsupportedImageError(
             f"TIFF with {FORMATS.get(others[0] if others else UNSIGNED, 'undefined')} samples of "
-            f"{quantity(bits[0], 'bit')}: only "
-            "unsigned integers of 1, 2, 4, 8 or 16 bits, the same in all bands, are supported",
+            f"{quantity(bits[0], 'bit')}: only unsigned integers of 1, 2, 4, 8 or 16 bits, the same in all bands, are "
+            "supported",
             remedy_of(formats) if is_raster else "",
         )
     return bits[0]
