@@ -64,7 +64,7 @@ def _describe_alike(labels: set[str], counts: Mapping[str, int], known: Sequence
     """Describe labels that look like a known or a more frequent one, in ASCII, which shows the difference."""
     ordered = [*known, *sorted(labels.difference(known), key=lambda label: (-counts[label], label))]
     return tuple(
-        f"{label!a} ({quantity(counts[label], 'row')}) beside {other!a}"
+        f"{label!a} ({quantity(counts[label], 'row')}) next to {other!a}"
         for label, other in spelling.find_alike(ordered)
         if label in labels
     )

@@ -68,8 +68,8 @@ def refer_all(path: str) -> Listed:
 def with_mask(ref: ImageRef) -> ImageRef:
     """Look for the mask of a scene of a single file in another one next to it, named as GDAL names it.
 
-    One that may not be looked up is taken for one that is not there: whoever may not list a bucket of Amazon is refused
-    what does not exist. But who has put a link there wants it to be read.
+    One that may not be looked up is taken for one that is not there: without the right to list a bucket, Amazon refuses
+    what does not exist. A link to nothing, however, is one that somebody wants to be read.
 
     Raises:
       TransientError: it cannot be looked up now.

@@ -72,7 +72,7 @@ def changed(folder: str) -> NoOutputError:
     """Return the error of an output that a run has changed while it was read."""
     return NoOutputError(
         f"{folder} was changed while it was read",
-        "run the same command again; next to a run that commits all the time, once it has ended",
+        "run the same command again; if a run keeps changing it, wait for its end",
     )
 
 

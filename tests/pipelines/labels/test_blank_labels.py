@@ -92,7 +92,7 @@ def test_invisible_characters_within_a_label_are_kept(label: str) -> None:
 def test_labels_that_look_the_same_are_reported_as_escapes(label: str, tmp_path: Path) -> None:
     found = read(tmp_path, ("image_name", "tags"), ("a", "clear;dry"), ("b", "clear"), ("c", f"{label};dry"))
 
-    told = f"{label!a} (1 row) beside 'clear'"
+    told = f"{label!a} (1 row) next to 'clear'"
     assert found.findings == (Finding("labels looking like another one, kept apart", (told,)),)
     assert found.labels == tuple(sorted(("clear", "dry", label)))
 
@@ -104,7 +104,7 @@ def test_labels_that_differ_only_in_what_joins_their_words_or_in_decimals_are_re
     one: str, other: str, tmp_path: Path
 ) -> None:
     found = read(tmp_path, ("image_name", "tags"), ("a", f"{one};dry"), ("b", one), ("c", f"{other};dry"))
-    told = f"{other!a} (1 row) beside {one!a}"
+    told = f"{other!a} (1 row) next to {one!a}"
     assert Finding("labels looking like another one, kept apart", (told,)) in found.findings
     assert found.labels == tuple(sorted((one, other, "dry")))
 
@@ -119,7 +119,7 @@ def test_a_label_that_looks_like_one_of_a_model_is_reported(tmp_path: Path) -> N
     file.write_text("image_name,tags\na,clear\u200b;dry\nb,\u043b\u0435\u0441\n", encoding="utf-8")
     known = ["clear", "cle\u00adar", "dry"]
     assert [finding.names for finding in labels.read_labels(file, known).findings if "looking" in finding.what] == [
-        (r"'clear\u200b' (1 row) beside 'clear'",)
+        (r"'clear\u200b' (1 row) next to 'clear'",)
     ]
 
 

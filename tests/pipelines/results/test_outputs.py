@@ -153,7 +153,7 @@ def test_rows_of_other_tags_than_were_asked_for_are_refused(output: Output) -> N
     assert next(pieces).num_rows == 3
     reseal(output.prediction_files[1], thresholds=[0.1, 0.1, 0.1])
 
-    told = "was changed while it was read; run the same command again; next to a run that commits all the time, once it"
+    told = "was changed while it was read; run the same command again; if a run keeps changing it, wait for its end"
     with pytest.raises(NoOutputError, match=told):
         next(pieces)
     Path(output.prediction_files[0]).unlink()
