@@ -138,6 +138,11 @@ class ImageRef(NamedTuple):
     replaces: str = ""
 
     @property
+    def file(self) -> File:
+        """The file at its path."""
+        return File(self.path, self.size, self.fingerprint)
+
+    @property
     def named(self) -> tuple[str, ...]:
         """What its path consists of: itself, or paths of the several files that it is named after."""
         if self.stack is None or self.stack.document:

@@ -9,7 +9,7 @@ import sys
 
 from pipelines import archives, storage
 from pipelines.errors import ScenetagsError
-from pipelines.records import Failure, File, ImageRef, Listed, not_listed
+from pipelines.records import Failure, ImageRef, Listed, not_listed
 from pipelines.scenes.grid import split_window
 from pipelines.scenes.naming import mask_path
 from pipelines.storage import Entry
@@ -87,7 +87,7 @@ def with_mask(ref: ImageRef) -> ImageRef:
             name = os.path.basename(path)
             raise FileNotFoundError(errno.ENOENT, f"{name} is a link to a file that is not there") from None
         return ref
-    return ref._replace(mask=File(*found[:3]))
+    return ref._replace(mask=found.file)
 
 
 def refer_entry(entry: Entry) -> ImageRef:

@@ -78,7 +78,7 @@ class Scene(NamedTuple):
     @property
     def file(self) -> File:
         """Its file."""
-        return File(*self.ref[:3])
+        return self.ref.file
 
     @property
     def files(self) -> tuple[Scene, ...]:
@@ -120,7 +120,7 @@ def open_file(ref: ImageRef, grid: Grid, rendering: Rendering, *, whole: bool = 
       ImageError: it is damaged, not supported, or its colours are unknown.
       OSError: it cannot be read.
     """
-    pages = open_pages(File(*ref[:3]))
+    pages = open_pages(ref.file)
     try:
         kind = recognize(pages[:HEAD])
     except ImageError:
@@ -258,10 +258,10 @@ def _open_tiff(ref: ImageRef, pages: Pages, grid: Grid, rendering: Rendering, le
     inner = divide_mask(pages, image, directory.masks)
     # A mask that does not lie on the scene, pixel by pixel, says nothing of it.
     is_ignored = directory.has_mask and inner is None
-    mask = Mask(inner, File(*ref[:3])) if inner else _open_beside(ref, image.width, image.height)
+    mask = Mask(inner, ref.file) if inner else _open_beside(ref, image.width, image.height)
     if mask is None and layout.opacity and not layout.is_premultiplied:
         opacity = divide_opacity(image, layout.opacity)
-        mask = Mask(opacity, File(*ref[:3])) if opacity else None
+        mask = Mask(opacity, ref.file) if opacity else None
         # Nothing else is needed of what follows the colours.
         bands = tuple(range(layout.opacity)) if mask else bands
     repairs = (*["first_frame"] * (directory.pictures > 1), *["mask_dropped"] * is_ignored)

@@ -14,7 +14,7 @@ from pipelines.images import ImageError
 from pipelines.listing.stacks import refer_place
 from pipelines.output.footers import Footer
 from pipelines.output.tables import read_each
-from pipelines.records import Failure, File
+from pipelines.records import Failure
 from pipelines.results.files import NoOutputError
 from pipelines.results.maps import MAX, MEAN
 from pipelines.results.maps.footprints import Counts, Footprints
@@ -230,7 +230,7 @@ def _read_place(path: str, footer: Footer) -> _Placed | str:
         listed = refer_place(storage.normalize(path), footer.rendering)
         if isinstance(listed, Failure):
             return listed.message
-        place = read_place(File(*listed[:3]))
+        place = read_place(listed.file)
     except ImageError as error:
         return error.message
     except OSError as error:
